@@ -1,0 +1,99 @@
+package cyclone
+
+import (
+	"context"
+	"net/http"
+	"time"
+)
+
+// Hook is a forge's webhook delivery after parsing: the only thing a driver
+// in scm produces. What the forge did not say is zero.
+type Hook struct {
+	Kind   TriggerKind // KindPush, KindTag, KindRelease or KindPullRequest; empty when Ignored
+	Action HookAction
+	// Ignored says why the delivery starts nothing ("ping", "branch deleted").
+	Ignored string
+	Actor   string
+	// Repositories are the URLs by which the payload names its repository
+	// (https, ssh, git, web page); one of them must be the project's.
+	Repositories []string
+	Ref          string // as git writes it: refs/heads/main, refs/tags/v1, refs/pull/7/head
+	Branch       string
+	Tag          string
+	Commit       Commit
+	PullRequest  *PullRequest
+	// Changed are the paths the push touched; nil when unknown or cut off.
+	Changed []string
+}
+
+// HookAction says what a hook asks for.
+type HookAction string
+
+// The actions. ActionCancel ends the events of a pull request that was closed.
+const (
+	ActionStart  HookAction = "start"
+	ActionCancel HookAction = "cancel"
+)
+
+// Forge understands one forge's deliveries. Implementations do no I/O.
+type Forge interface {
+	// DeliveryID is the forge's unique id of the delivery, or a digest of
+	// headers and body where it sends none.
+	DeliveryID(header http.Header, body []byte) DeliveryID
+	// Verify checks the signature over the raw body in constant time and
+	// returns ErrForbidden when it is wrong or missing.
+	Verify(header http.Header, body, secret []byte) error
+	// Parse reads a verified delivery; ErrInvalid when it cannot be read.
+	Parse(header http.Header, body []byte) (*Hook, error)
+}
+
+// Delivery is a forge's call as it arrived, kept under the forge's own id.
+type Delivery struct {
+	ID         DeliveryID  `json:"id"`
+	SCM        string      `json:"scm"`
+	Project    ProjectName `json:"project"`
+	Kind       string      `json:"kind"` // the forge's name of it: "push", "Merge Request Hook"
+	ReceivedAt time.Time   `json:"receivedAt"`
+	HandledAt  *time.Time  `json:"handledAt,omitempty"`
+	Events     []EventID   `json:"events"`
+	Ignored    string      `json:"ignored"` // why it started nothing
+	Error      string      `json:"error"`   // why it could not be handled
+
+	Header http.Header `json:"-"`
+	Body   []byte      `json:"-"`
+}
+
+// DeliveryStore keeps deliveries.
+type DeliveryStore interface {
+	// Create stores a delivery; ErrConflict when the project has one with
+	// this scm and id.
+	Create(ctx context.Context, d *Delivery) error
+	// Find returns ErrNotFound when there is none.
+	Find(ctx context.Context, project ProjectName, scm string, id DeliveryID) (*Delivery, error)
+	// Replace writes the outcome of a stored delivery.
+	Replace(ctx context.Context, d *Delivery) error
+	// List returns a project's deliveries, newest first, without Header and Body.
+	List(ctx context.Context, project ProjectName, page Page) (List[*Delivery], error)
+	// Unhandled returns deliveries received before the time whose HandledAt is nil.
+	Unhandled(ctx context.Context, before time.Time, limit int) ([]*Delivery, error)
+}
+
+// CloneSpec says what to check out.
+type CloneSpec struct {
+	URL        string
+	Ref        string // to fetch when the server refuses to give the commit itself
+	SHA        string // the commit to check out; empty for the head of Ref
+	Dir        string // an empty directory
+	Username   string
+	Password   string // handed to git through a helper, never on a command line
+	Submodules bool
+}
+
+// Cloner checks a commit out.
+type Cloner interface {
+	// Clone fills s.Dir and returns the commit that is checked out there.
+	// What the tool prints goes to out. ErrNotFound: no such commit or ref;
+	// ErrForbidden: credentials are missing or wrong; ErrUnavailable: the
+	// repository cannot be reached.
+	Clone(ctx context.Context, s CloneSpec, out Output) (Commit, error)
+}
