@@ -1,0 +1,64 @@
+#!/usr/bin/env bash
+# Installs and starts what building, testing and the demo need on a Debian
+# machine with Go: packages, and a running Docker engine. It changes nothing
+# that is there already and says what it did.
+#   scripts/setup.sh            everything
+#   scripts/setup.sh docker     only a running engine (and what it needs)
+source "$(dirname "$0")/lib.sh"
+
+# package -> a file that proves it is installed
+declare -A proof=(
+  [ca-certificates]=/etc/ssl/certs/ca-certificates.crt
+  [debootstrap]=/usr/sbin/debootstrap
+  [docker.io]=/usr/bin/dockerd
+  [docker-registry]=/usr/bin/docker-registry
+  [gcc]=/usr/bin/gcc
+  [git]=/usr/bin/git
+  [iptables]=/usr/sbin/iptables
+  [make]=/usr/bin/make
+)
+
+install_packages() {
+  local missing=() p
+  for p in "$@"; do
+    case "$p" in docker.io) command -v dockerd >/dev/null && continue ;; esac
+    [ -e "${proof[$p]}" ] || missing+=("$p")
+  done
+  [ ${#missing[@]} = 0 ] && return
+  command -v apt-get >/dev/null || die "please install: ${missing[*]} (apt-get is not here to do it)"
+  say "installing ${missing[*]}"
+  quietly as_root apt-get update -q
+  # A package that starts a service of its own must not do so here: the
+  # registry and the engine are started by whoever needs them.
+  printf '#!/bin/sh\nexit 101\n' >"$cache/policy-rc.d" && chmod +x "$cache/policy-rc.d"
+  local policy=/usr/sbin/policy-rc.d placed=
+  [ -e $policy ] || { as_root cp "$cache/policy-rc.d" $policy; placed=1; }
+  quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+  [ -z "$placed" ] || as_root rm -f $policy
+}
+
+start_engine() {
+  docker version >/dev/null 2>&1 && return
+  if [ -d /run/systemd/system ]; then
+    say "starting the Docker engine (systemd)"
+    as_root systemctl start docker
+  else
+    say "starting the Docker engine (its log: $cache/dockerd.log)"
+    as_root sh -c "mkdir -p '$cache' && setsid dockerd >'$cache/dockerd.log' 2>&1 </dev/null &"
+  fi
+  local i
+  for i in $(seq 1 120); do
+    docker version >/dev/null 2>&1 && { say "the Docker engine answers"; return; }
+    sleep 0.25
+  done
+  [ -f "$cache/dockerd.log" ] && tail -20 "$cache/dockerd.log" >&2
+  die "the Docker engine did not answer within 30 s; if it runs, is $(id -un) in the group docker?"
+}
+
+command -v go >/dev/null || die "Go is needed (1.26 or newer): install it and put it on the PATH"
+case "${1:-all}" in
+  docker) install_packages docker.io iptables ca-certificates ;;
+  all) install_packages "${!proof[@]}" ;;
+  *) die "usage: scripts/setup.sh [all|docker]" ;;
+esac
+start_engine
