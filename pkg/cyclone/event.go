@@ -169,6 +169,14 @@ type Run struct {
 	Config []byte `json:"config,omitempty"`
 	// Notices are the things still to be told after the final status.
 	Notices []Notice `json:"notices,omitempty"`
+	// Origin is the kind of the event that a chain of reruns began with;
+	// empty for an event that is no rerun. See Event.Origin.
+	Origin TriggerKind `json:"origin,omitempty"`
+	// LaunchFailures counts the attempts whose worker never started.
+	LaunchFailures int `json:"launchFailures,omitempty"`
+	// Former is the worker that the server took the event from (it was lost,
+	// or did not answer a cancellation) until what became of it is decided.
+	Former *WorkerRef `json:"former,omitempty"`
 }
 
 // Notice is one thing to be told about a final event: told once, retried on
