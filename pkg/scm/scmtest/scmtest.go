@@ -1,0 +1,186 @@
+// Package scmtest is the contract of cyclone.Forge as tests: golden pairs of
+// deliveries and hooks, signatures, delivery ids, and the promise that no
+// payload makes a driver panic or lie.
+//
+// Only tests import it. It calls no forge.
+package scmtest
+
+import (
+	"bufio"
+	"bytes"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/textproto"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cyclone/pkg/cyclone"
+)
+
+// Suite is what a driver brings to its contract.
+type Suite struct {
+	Forge cyclone.Forge
+	// Sign sets the headers by which the forge signs the body.
+	Sign func(header http.Header, body, secret []byte)
+	// IDHeader carries the forge's own id of a delivery.
+	IDHeader string
+	// Dir holds the deliveries: <name>.header with header lines, <name>.body
+	// with the raw body, <name>.golden with the hook or the error as JSON.
+	Dir string
+	// Update writes the golden files instead of comparing them.
+	Update bool
+}
+
+// Run checks the whole contract.
+func Run(t *testing.T, s Suite) {
+	t.Helper()
+	cases := s.load(t)
+	t.Run("golden", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) { s.golden(t, c) })
+		}
+	})
+	t.Run("mutated", func(t *testing.T) {
+		for _, c := range cases {
+			t.Run(c.name, func(t *testing.T) { s.mutated(t, c) })
+		}
+	})
+	t.Run("signature", func(t *testing.T) { s.signature(t, cases[0]) })
+	t.Run("delivery id", func(t *testing.T) { s.deliveryID(t, cases[0]) })
+	t.Run("no JSON", func(t *testing.T) { s.noJSON(t, cases[0]) })
+}
+
+// Case is one delivery of testdata.
+type Case struct {
+	name   string
+	Header http.Header
+	Body   []byte
+}
+
+// load reads the deliveries of s.Dir.
+func (s Suite) load(t *testing.T) []Case {
+	t.Helper()
+	cases, err := Load(s.Dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return cases
+}
+
+// Load reads the deliveries of a folder, for instance as seeds of a fuzz test.
+func Load(dir string) ([]Case, error) {
+	files, err := filepath.Glob(filepath.Join(dir, "*.body"))
+	if err != nil {
+		return nil, err
+	}
+	if len(files) == 0 {
+		return nil, errors.New("no deliveries in " + dir)
+	}
+	var cases []Case
+	for _, file := range files {
+		body, err := os.ReadFile(filepath.Clean(file))
+		if err != nil {
+			return nil, err
+		}
+		base := strings.TrimSuffix(file, ".body")
+		head, err := os.ReadFile(filepath.Clean(base + ".header"))
+		if err != nil {
+			return nil, err
+		}
+		head = append(bytes.TrimSpace(head), "\r\n\r\n"...)
+		header, err := textproto.NewReader(bufio.NewReader(bytes.NewReader(head))).ReadMIMEHeader()
+		if err != nil {
+			return nil, err
+		}
+		cases = append(cases, Case{filepath.Base(base), http.Header(header), body})
+	}
+	return cases, nil
+}
+
+// outcome is what a golden file holds.
+type outcome struct {
+	Hook  *cyclone.Hook `json:",omitempty"`
+	Error string        `json:",omitempty"`
+}
+
+func (s Suite) golden(t *testing.T, c Case) {
+	hook, err := s.Forge.Parse(c.Header, c.Body)
+	got := outcome{Hook: hook}
+	if err != nil {
+		got = outcome{Error: err.Error()}
+	}
+	Check(t, hook, err)
+	file := filepath.Join(s.Dir, c.name+".golden")
+	if s.Update {
+		text, err := json.MarshalIndent(got, "", "  ")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, append(text, '\n'), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return
+	}
+	text, err := os.ReadFile(filepath.Clean(file))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var want outcome
+	if err := json.Unmarshal(text, &want); err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parsed differs from %s (-want +got):\n%s", file, diff)
+	}
+}
+
+var hash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+
+// Check holds what Parse returned against what every hook promises.
+func Check(t *testing.T, hook *cyclone.Hook, err error) {
+	t.Helper()
+	switch {
+	case err != nil && !errors.Is(err, cyclone.ErrInvalid):
+		t.Errorf("error %q is not ErrInvalid", err)
+	case err != nil && hook != nil:
+		t.Error("both a hook and an error")
+	case err == nil && hook == nil:
+		t.Error("neither a hook nor an error")
+	}
+	if err != nil || hook == nil || hook.Ignored != "" {
+		return
+	}
+	if hook.Action != cyclone.ActionStart && hook.Action != cyclone.ActionCancel {
+		t.Errorf("action is %q", hook.Action)
+	}
+	if sha := hook.Commit.SHA; sha != "" && !hash.MatchString(sha) {
+		t.Errorf("commit %q is not a hash", sha)
+	}
+	if !strings.HasPrefix(hook.Ref, "refs/") {
+		t.Errorf("ref %q does not begin with refs/", hook.Ref)
+	}
+	checkKind(t, hook)
+}
+
+func checkKind(t *testing.T, hook *cyclone.Hook) {
+	t.Helper()
+	ok := false
+	switch hook.Kind {
+	case cyclone.KindPush:
+		ok = hook.Branch != "" && hook.Tag == "" && hook.PullRequest == nil && hook.Commit.SHA != ""
+	case cyclone.KindTag, cyclone.KindRelease:
+		ok = hook.Tag != "" && hook.Branch == "" && hook.PullRequest == nil
+	case cyclone.KindPullRequest:
+		ok = hook.PullRequest != nil && hook.PullRequest.Number > 0 && hook.Commit.SHA != ""
+	}
+	if !ok {
+		t.Errorf("kind %q does not fit branch %q, tag %q, pull request %+v, commit %q",
+			hook.Kind, hook.Branch, hook.Tag, hook.PullRequest, hook.Commit.SHA)
+	}
+}
