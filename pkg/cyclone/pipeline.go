@@ -145,6 +145,10 @@ type Target struct {
 	Timeout    Duration `json:"timeout,omitempty"`  // 5m by default
 	NoRollback bool     `json:"noRollback,omitempty"`
 	Line       int      `json:"line"`
+
+	// Secrets are those that ${NAME} may name in the target: variable ->
+	// project secret. Nothing of them is given to the cluster.
+	Secrets map[string]string `json:"secrets,omitempty"`
 }
 
 // Severity of a Problem: an error stops the event, a warning does not.
