@@ -1,0 +1,152 @@
+package lab
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// System is a registry, a git server, a mailbox and a Cyclone server that know
+// each other: all that an event needs but a Kubernetes API server.
+type System struct {
+	Bridge   string // address that worker containers reach this machine by
+	Registry *Registry
+	Git      *Git
+	Mail     *Mailbox
+	Server   *Server
+
+	dir string
+}
+
+// SystemOptions says how a system is started.
+type SystemOptions struct {
+	Bin   string // folder of the programs
+	Cache string // folder that outlives the system, for the registry's images
+	// Images go into the registry before anything starts:
+	// "cyclone/golang:demo" -> "library/golang:1.26".
+	Images map[string]string
+	Env    map[string]string // further settings of the server
+	Log    io.Writer         // the server's own log; may be nil
+	Say    func(format string, args ...any)
+}
+
+// BaseImages are what scripts/images.sh example makes, under the names by
+// which caicloud.yml files know them.
+var BaseImages = map[string]string{
+	"cyclone/busybox:demo":  "library/busybox:1",
+	"cyclone/golang:demo":   "library/golang:1.26",
+	"cyclone/postgres:demo": "library/postgres:17",
+}
+
+// StartSystem starts everything. Stop must be called, also after an error.
+func StartSystem(ctx context.Context, o SystemOptions) (*System, error) {
+	s := &System{}
+	var err error
+	if s.dir, err = os.MkdirTemp("", "cyclone-lab-"); err != nil {
+		return s, fmt.Errorf("make a folder: %w", err)
+	}
+	if s.Bridge, err = BridgeAddress(ctx); err != nil {
+		return s, err
+	}
+	if s.Registry, err = StartRegistry(ctx, RegistryOptions{Bind: s.Bridge, Dir: filepath.Join(o.Cache, "registry")}); err != nil {
+		return s, err
+	}
+	if err := s.upload(ctx, o); err != nil {
+		return s, err
+	}
+	if s.Git, err = StartGit(s.Bridge, filepath.Join(s.dir)); err != nil {
+		return s, err
+	}
+	if s.Mail, err = StartMailbox(); err != nil {
+		return s, err
+	}
+	s.Server, err = StartServer(ctx, ServerOptions{Bin: o.Bin, Dir: filepath.Join(s.dir, "data"), Env: s.env(o.Env), Log: o.Log})
+	return s, err
+}
+
+// upload brings images to the registry that it does not have in this form yet.
+func (s *System) upload(ctx context.Context, o SystemOptions) error {
+	for image, name := range o.Images {
+		id, err := exec.CommandContext(ctx, "docker", "image", "inspect", "--format", "{{.Id}}", image).Output()
+		if err != nil {
+			return fmt.Errorf("image %s is not there: %w", image, stderrOf(err))
+		}
+		mark := filepath.Join(o.Cache, "registry", "uploaded-"+strings.NewReplacer("/", "_", ":", "_").Replace(name))
+		if known, err := os.ReadFile(mark); err == nil && string(known) == string(id) {
+			continue
+		}
+		o.Say("pushing %s to the registry", name)
+		if err := s.Registry.Upload(ctx, image, name); err != nil {
+			return err
+		}
+		if err := os.WriteFile(mark, id, 0o600); err != nil {
+			return fmt.Errorf("note what was uploaded: %w", err)
+		}
+	}
+	return nil
+}
+
+func (s *System) env(more map[string]string) map[string]string {
+	env := map[string]string{
+		"CYCLONE_REGISTRY": s.Registry.Addr, "CYCLONE_REGISTRY_MIRROR": "http://" + s.Registry.Addr, "CYCLONE_INSECURE_REGISTRIES": s.Registry.Addr,
+		"CYCLONE_SMTP_HOST": "127.0.0.1", "CYCLONE_SMTP_PORT": fmt.Sprint(s.Mail.Port()), "CYCLONE_SMTP_TLS": "none", "CYCLONE_SMTP_FROM": "Cyclone <cyclone@example.com>",
+	}
+	for name, value := range more {
+		env[name] = value
+	}
+	return env
+}
+
+// Stop ends everything and removes what it kept on disk, but the cache.
+func (s *System) Stop() error {
+	if s.Server != nil && s.Server.process != nil {
+		s.Server.Stop()
+	}
+	if s.Mail != nil {
+		s.Mail.Stop()
+	}
+	if s.Git != nil {
+		s.Git.Stop()
+	}
+	if s.Registry != nil && s.Registry.process != nil {
+		s.Registry.Stop()
+	}
+	if s.dir == "" {
+		return nil
+	}
+	return os.RemoveAll(s.dir)
+}
+
+// Refused is an address of the bridge on which nobody listens.
+func (s *System) Refused() (string, error) {
+	l, err := net.Listen("tcp", s.Bridge+":0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+// Leftovers lists what carries Cyclone's labels on the machine's engine:
+// containers, networks and volumes.
+func Leftovers(ctx context.Context) ([]string, error) {
+	var found []string
+	var failed error
+	for _, args := range [][]string{
+		{"ps", "-a", "--filter", "label=cyclone", "--format", "container {{.ID}} {{.Names}}"},
+		{"network", "ls", "--filter", "label=cyclone", "--format", "network {{.Name}}"},
+		{"volume", "ls", "--filter", "label=cyclone", "--format", "volume {{.Name}}"},
+	} {
+		out, err := exec.CommandContext(ctx, "docker", args...).Output()
+		failed = errors.Join(failed, stderrOf(err))
+		for line := range strings.Lines(string(out)) {
+			found = append(found, strings.TrimSpace(line))
+		}
+	}
+	return found, failed
+}
