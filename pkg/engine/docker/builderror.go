@@ -1,16 +1,18 @@
 package docker
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
 
+	"github.com/moby/buildkit/frontend/dockerfile/parser"
 	"github.com/moby/buildkit/solver/errdefs"
 	"github.com/moby/buildkit/util/grpcerrors"
-	"github.com/opencontainers/go-digest"
 	"google.golang.org/grpc/codes"
 
 	"cyclone/pkg/cyclone"
@@ -19,6 +21,15 @@ import (
 // How BuildKit says that a RUN instruction's command failed: since 0.9, and
 // before (engine 20.10).
 var runFailed = regexp.MustCompile(`(?s)(?:process "(.*)" did not complete successfully|executor failed running \[(.*)\]): (exit code: \d+|.*)`)
+
+// stageMark is what BuildKit puts before an instruction: "[build 2/5] ".
+var stageMark = regexp.MustCompile(`^\[[^\]]*\] `)
+
+// registryHost finds the registry in an error of BuildKit's.
+var registryHost = regexp.MustCompile(`https?://([^/"]+)|from host (\S+)`)
+
+// wrappings are what BuildKit puts around the error that matters.
+var wrappings = []string{"failed to solve: ", "failed to solve with frontend dockerfile.v0: ", "failed to create LLB definition: "}
 
 // Texts of mistakes in a Dockerfile for which BuildKit names no line.
 var dockerfileMistakes = []string{
@@ -37,22 +48,30 @@ func buildFailed(ctx context.Context, err error, spec cyclone.BuildSpec, log *bu
 	if ctx.Err() != nil {
 		return fmt.Errorf("%s: %w", what, context.Cause(ctx))
 	}
-	text := strings.TrimPrefix(err.Error(), "failed to solve: ")
-	where, quoted := position(err, filepath.Base(spec.Dockerfile))
+	text := unwrapped(err.Error())
+	at := log.failing(text)
+	where := position(err, spec.Dockerfile, at)
 	if m := runFailed.FindStringSubmatch(text); m != nil {
 		return &engineError{cyclone.ErrInvalid,
-			fmt.Errorf("%s: %s: %s: %s%s", what, where, orElse(quoted, "RUN "+m[1]+m[2]), m[3], tail(err, log))}
+			fmt.Errorf("%s: %s: %s: %s%s", what, where, instruction(at, "RUN "+m[1]+m[2]), m[3], quoted(at))}
 	}
 	if f, known := faultIn(text); known && !errors.Is(f.kind, cyclone.ErrNotFound) {
-		return &engineError{f.kind, fmt.Errorf("%s: %s: %s (%s)", what, where, f.advice("of the build"), text)}
+		return &engineError{f.kind, fmt.Errorf("%s: %s: %s (%s)", what, where, f.advice(registryIn(text)), text)}
 	}
-	if quoted != "" || mistake(text) {
-		return &engineError{cyclone.ErrInvalid, fmt.Errorf("%s: %s: %s", what, where, joined(quoted, text))}
+	if _, absent := faultIn(text); absent || len(errdefs.Sources(err)) > 0 || mistake(text) {
+		return &engineError{cyclone.ErrInvalid, fmt.Errorf("%s: %s: %s", what, where, text)}
 	}
 	if grpcerrors.Code(err) == codes.Unavailable {
 		return &engineError{cyclone.ErrUnavailable, fmt.Errorf("%s: the engine went away: %w", what, err)}
 	}
 	return failed(ctx, err, "%s", what)
+}
+
+func unwrapped(text string) string {
+	for _, w := range wrappings {
+		text = strings.TrimPrefix(text, w)
+	}
+	return text
 }
 
 func mistake(text string) bool {
@@ -65,49 +84,54 @@ func mistake(text string) bool {
 	return false
 }
 
-// position finds the failing line of the Dockerfile: "Dockerfile:7", and the
-// instruction there. Without a line it is the file's name alone.
-func position(err error, file string) (where, instruction string) {
-	sources := errdefs.Sources(err)
-	if len(sources) == 0 {
-		return file, ""
+// registryIn is the registry that a text is about.
+func registryIn(text string) string {
+	if m := registryHost.FindStringSubmatch(text); m != nil {
+		return m[1] + m[2]
 	}
-	s := sources[len(sources)-1]
-	if s.Info == nil || len(s.Ranges) == 0 {
-		return file, ""
-	}
-	lines := strings.Split(string(s.Info.Data), "\n")
-	at := int(s.Ranges[0].Start.Line)
-	if at < 1 || at > len(lines) {
-		return file, ""
-	}
-	return fmt.Sprintf("%s:%d", file, at), strings.TrimSpace(lines[at-1])
+	return "of the base image"
 }
 
-// tail quotes the end of what the failing instruction printed.
-func tail(err error, log *buildLog) string {
-	var at *errdefs.VertexError
-	var d digest.Digest
-	if errors.As(err, &at) {
-		d = digest.Digest(at.Digest)
+// position is where the Dockerfile is wrong: "Dockerfile:7", or the file's
+// name alone. BuildKit says so; engine 20.10 does not hand it on, and then the
+// failing instruction is looked up in the file.
+func position(err error, path string, at *vertex) string {
+	file := filepath.Base(path)
+	if sources := errdefs.Sources(err); len(sources) > 0 {
+		if ranges := sources[len(sources)-1].Ranges; len(ranges) > 0 {
+			return fmt.Sprintf("%s:%d", file, ranges[0].Start.Line)
+		}
 	}
-	v := log.failing(d)
-	if v == nil || len(v.tail) == 0 {
+	text, rerr := os.ReadFile(path)
+	if rerr != nil || at == nil {
+		return file
+	}
+	parsed, perr := parser.Parse(bytes.NewReader(text))
+	if perr != nil {
+		return file
+	}
+	for _, node := range parsed.AST.Children {
+		if squeezed(node.Original) == squeezed(instruction(at, "")) {
+			return fmt.Sprintf("%s:%d", file, node.StartLine)
+		}
+	}
+	return file
+}
+
+func squeezed(s string) string { return strings.Join(strings.Fields(s), " ") }
+
+// instruction is the failing instruction as the Dockerfile has it.
+func instruction(at *vertex, unknown string) string {
+	if at == nil || at.name == "" {
+		return unknown
+	}
+	return stageMark.ReplaceAllString(at.name, "")
+}
+
+// quoted is the end of what the failing instruction printed.
+func quoted(at *vertex) string {
+	if at == nil || len(at.tail) == 0 {
 		return ""
 	}
-	return "\n  " + strings.Join(v.tail, "\n  ")
-}
-
-func orElse(s, other string) string {
-	if s == "" {
-		return other
-	}
-	return s
-}
-
-func joined(instruction, text string) string {
-	if instruction == "" {
-		return text
-	}
-	return instruction + ": " + text
+	return "\n  " + strings.Join(at.tail, "\n  ")
 }

@@ -33,6 +33,7 @@ type vertex struct {
 	name      string
 	failure   string
 	done      *time.Time
+	quiet     bool                      // nothing was written since it ended
 	pending   map[cyclone.Stream][]byte // an unfinished line
 	transfers map[string]*layer
 	tail      []string
@@ -94,9 +95,9 @@ func (b *buildLog) end(from *buildkit.Vertex) {
 	if v.done != nil && !from.Completed.After(*v.done) {
 		return
 	}
-	v.done = from.Completed
 	b.flush(v)
 	switch {
+	case v.quiet && from.Error == "":
 	case strings.HasSuffix(from.Error, "context canceled"):
 		b.line(v, cyclone.Stdout, "CANCELED")
 	case from.Error != "":
@@ -107,6 +108,7 @@ func (b *buildLog) end(from *buildkit.Vertex) {
 	default:
 		b.line(v, cyclone.Stdout, "DONE %.1fs", from.Completed.Sub(*from.Started).Seconds())
 	}
+	v.done, v.quiet = from.Completed, true
 }
 
 // printed writes the finished lines of what an instruction printed.
@@ -173,16 +175,15 @@ func (b *buildLog) transfer(v *vertex, t *buildkit.VertexStatus) {
 }
 
 func (b *buildLog) line(v *vertex, stream cyclone.Stream, format string, args ...any) {
+	v.quiet = false
 	b.out.Write(stream, fmt.Appendf(nil, "#%d %s\n", v.number, fmt.Sprintf(format, args...)))
 }
 
-// failing is the instruction that ended the build, or nil.
-func (b *buildLog) failing(d digest.Digest) *vertex {
-	if v := b.vertices[d]; v != nil {
-		return v
-	}
+// failing is the instruction whose error ended the build with this text, or
+// nil. Others may have failed without harm, such as the look for a cache.
+func (b *buildLog) failing(text string) *vertex {
 	for _, v := range b.vertices {
-		if v.failure != "" {
+		if v.failure != "" && strings.Contains(text, v.failure) {
 			return v
 		}
 	}

@@ -3,7 +3,6 @@
 package docker_test
 
 import (
-	"context"
 	"maps"
 	"os/exec"
 	"strings"
@@ -23,8 +22,6 @@ func TestServicesAreReachedByName(t *testing.T) {
 	service := create(t, e, labels, "mkdir /www; echo found >/www/index.html; echo up; exec httpd -f -p 8080 -h /www", func(s *cyclone.ContainerSpec) {
 		s.Network, s.Aliases = network, []string{"web", "alias"}
 	})
-	ctx, stop := context.WithCancel(t.Context())
-	defer stop()
 	up := make(chan struct{})
 	out := recorder{notify: func(string) {
 		select {
@@ -35,7 +32,7 @@ func TestServicesAreReachedByName(t *testing.T) {
 	}}
 	ended := make(chan error, 1)
 	go func() {
-		_, err := e.Run(ctx, service, &out)
+		_, err := e.Run(t.Context(), service, &out)
 		ended <- err
 	}()
 	<-up
@@ -75,6 +72,7 @@ func TestInspectTellsHealth(t *testing.T) {
 	if err := e.Images().Build(t.Context(), buildSpec(dir, image), &recorder{}); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() { removeImage(t, image) })
 	about, err := e.Images().Inspect(t.Context(), image)
 	if err != nil || !about.Healthcheck || about.WorkingDir != "/srv" || strings.Join(about.ExposedPorts, " ") != "5432/tcp 80/tcp" || about.Entrypoint[0] != "/bin/sh" {
 		t.Errorf("image: %+v, %v", about, err)
@@ -83,11 +81,10 @@ func TestInspectTellsHealth(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	ctx, stop := context.WithCancel(t.Context())
-	ended := make(chan struct{})
+	ended := make(chan error, 1)
 	go func() {
-		defer close(ended)
-		_, _ = e.Run(ctx, id, &recorder{}) // ends with stop
+		_, err := e.Run(t.Context(), id, &recorder{})
+		ended <- err
 	}()
 	seen := map[string]bool{}
 	for deadline := time.Now().Add(20 * time.Second); !seen["healthy"] && time.Now().Before(deadline); {
@@ -100,8 +97,12 @@ func TestInspectTellsHealth(t *testing.T) {
 	if !seen["healthy"] {
 		t.Errorf("seen %v", seen)
 	}
-	stop()
-	<-ended
+	if err := e.Remove(t.Context(), id); err != nil {
+		t.Error(err)
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
 }
 
 // exists asks docker itself.
