@@ -1,0 +1,146 @@
+package trigger
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"cyclone/pkg/cyclone"
+)
+
+// event writes down what a hook asks for. Its CreatedAt is when the delivery
+// arrived, so that one handled late is not newer than what came after it.
+func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook) (*cyclone.Event, error) {
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	e := &cyclone.Event{
+		ID: id, Project: p.Name, Status: cyclone.StatusPending,
+		Trigger: cyclone.Trigger{Kind: h.Kind, Actor: h.Actor, Delivery: d.ID},
+		Ref:     h.Ref, Branch: h.Branch, Tag: h.Tag, Commit: h.Commit, PullRequest: h.PullRequest,
+		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
+		CreatedAt: cyclone.Stamp(d.ReceivedAt),
+	}
+	e.Run.Key = fmt.Sprintf("%s/%s/%s/0", d.SCM, d.Project, d.ID)
+	e.Run.Stages = wantedStages(p, h.Kind)
+	e.Version = e.DefaultVersion()
+	e.Image = t.image(p, e.Version)
+	if why := skipReason(h); why != "" {
+		now := cyclone.Stamp(t.Now())
+		e.Status, e.Reason, e.FinishedAt = cyclone.StatusSkipped, why, &now
+	} else if why := blockReason(p, h.PullRequest); why != "" {
+		e.Status, e.Reason = cyclone.StatusBlocked, why
+	}
+	return e, nil
+}
+
+// wantedStages is the list that the project's trigger names, or nil.
+func wantedStages(p *cyclone.Project, kind cyclone.TriggerKind) []cyclone.Stage {
+	tr := p.Triggers
+	switch {
+	case kind == cyclone.KindPush && tr.Push != nil:
+		return tr.Push.Stages
+	case kind == cyclone.KindTag && tr.Tag != nil:
+		return tr.Tag.Stages
+	case kind == cyclone.KindRelease && tr.Release != nil:
+		return tr.Release.Stages
+	case kind == cyclone.KindPullRequest && tr.PullRequest != nil:
+		return tr.PullRequest.Stages
+	}
+	return nil
+}
+
+// image is what the event's build will be called.
+func (t *Trigger) image(p *cyclone.Project, version string) cyclone.Image {
+	name := p.Image
+	if name == "" && t.Registry != "" {
+		name = t.Registry + "/" + string(p.Name)
+	}
+	if name == "" {
+		name = string(p.Name)
+	}
+	return cyclone.Image{Name: name, Tag: version}
+}
+
+// supersede cancels what is older than e and about the same branch or pull
+// request. Tags and releases are never superseded.
+func (t *Trigger) supersede(ctx context.Context, e *cyclone.Event) error {
+	if e.PullRequest == nil && e.Branch == "" {
+		return nil
+	}
+	_, err := t.cancelWhere(ctx, e.Project, fmt.Sprintf("superseded by event #%d", e.Number), func(old *cyclone.Event) bool {
+		older := old.CreatedAt.Before(e.CreatedAt) || old.CreatedAt.Equal(e.CreatedAt) && old.Number < e.Number
+		return older && old.ID != e.ID && sameSource(old, e)
+	})
+	return err
+}
+
+// sameSource: of the same pull request, or both of the same branch.
+func sameSource(a, b *cyclone.Event) bool {
+	if a.PullRequest == nil || b.PullRequest == nil {
+		return a.PullRequest == nil && b.PullRequest == nil && a.Branch == b.Branch && a.Tag == "" && b.Tag == ""
+	}
+	return a.PullRequest.Number == b.PullRequest.Number
+}
+
+// closed ends the events of a pull request that was closed or merged.
+func (t *Trigger) closed(ctx context.Context, d *cyclone.Delivery, h *cyclone.Hook) error {
+	if h.PullRequest == nil {
+		return cyclone.Invalid("pull_request", "is missing")
+	}
+	n := h.PullRequest.Number
+	why := fmt.Sprintf("pull request #%d was closed", n)
+	ended, err := t.cancelWhere(ctx, d.Project, why, func(e *cyclone.Event) bool {
+		return e.PullRequest != nil && e.PullRequest.Number == n && !e.CreatedAt.After(d.ReceivedAt)
+	})
+	if err != nil {
+		return err
+	}
+	d.Ignored = fmt.Sprintf("%s: %d events canceled", why, ended)
+	return nil
+}
+
+var unfinished = []cyclone.Status{cyclone.StatusPending, cyclone.StatusBlocked, cyclone.StatusRunning}
+
+// cancelWhere cancels the project's unfinished events that match and says how
+// many. One that ended meanwhile is no error.
+func (t *Trigger) cancelWhere(ctx context.Context, p cyclone.ProjectName, why string, match func(*cyclone.Event) bool) (int, error) {
+	found, err := t.unfinished(ctx, p)
+	if err != nil {
+		return 0, err
+	}
+	count := 0
+	for _, e := range found {
+		if !match(e) {
+			continue
+		}
+		_, err := t.Progress.Cancel(ctx, e.ID, why)
+		if errors.Is(err, cyclone.ErrConflict) || errors.Is(err, cyclone.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return count, fmt.Errorf("cancel event %s: %w", e.ID, err)
+		}
+		count++
+	}
+	return count, nil
+}
+
+// unfinished reads all pages before anything is changed, since a change moves
+// what the later pages hold.
+func (t *Trigger) unfinished(ctx context.Context, p cyclone.ProjectName) ([]*cyclone.Event, error) {
+	q := cyclone.EventQuery{Project: p, Statuses: unfinished, Page: cyclone.Page{Limit: 200}}
+	var all []*cyclone.Event
+	for {
+		l, err := t.Events.List(ctx, q)
+		if err != nil {
+			return nil, fmt.Errorf("list unfinished events: %w", err)
+		}
+		all = append(all, l.Items...)
+		if l.Next == "" {
+			return all, nil
+		}
+		q.Cursor = l.Next
+	}
+}

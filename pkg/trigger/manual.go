@@ -1,0 +1,226 @@
+package trigger
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cyclone/pkg/cyclone"
+)
+
+// Start creates a manual event. ErrInvalid lists every wrong field of the
+// request. Without a commit the head of the ref is run; the worker reports
+// which commit that was.
+func (t *Trigger) Start(ctx context.Context, p *cyclone.Project, r cyclone.StartRequest) (*cyclone.Event, error) {
+	if err := checkStart(r); err != nil {
+		return nil, err
+	}
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	e := &cyclone.Event{
+		ID: id, Project: p.Name, Status: cyclone.StatusPending,
+		Trigger: cyclone.Trigger{Kind: cyclone.KindManual, Actor: r.Actor},
+		Stages:  []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
+		CreatedAt: cyclone.Stamp(t.Now()),
+	}
+	source(e, p, r)
+	e.Run.Key = "manual/" + string(id)
+	e.Run.Stages = inOrder(r.Stages)
+	e.Run.Variables = r.Variables
+	e.Run.VersionWanted = r.Version
+	e.Version = r.Version
+	if e.Version == "" {
+		e.Version = e.DefaultVersion()
+	}
+	e.Image = t.image(p, e.Version)
+	if err := t.Events.Create(ctx, e); err != nil {
+		return nil, fmt.Errorf("create event: %w", err)
+	}
+	t.announce(e)
+	return e, nil
+}
+
+// source fills in where a manual event's commit is to be found.
+func source(e *cyclone.Event, p *cyclone.Project, r cyclone.StartRequest) {
+	home := "HEAD"
+	if p.Repository.DefaultBranch != "" {
+		home = "refs/heads/" + p.Repository.DefaultBranch
+	}
+	switch {
+	case r.Commit != "":
+		// The ref says where to look when the server gives no bare commits.
+		e.Commit.SHA, e.Ref = r.Commit, home
+		return
+	case r.Branch != "":
+		e.Ref = "refs/heads/" + r.Branch
+	case r.Tag != "":
+		e.Ref = "refs/tags/" + r.Tag
+	case r.Ref != "":
+		e.Ref = r.Ref
+	default:
+		e.Ref = home
+	}
+	if branch, ok := strings.CutPrefix(e.Ref, "refs/heads/"); ok {
+		e.Branch = branch
+	}
+	if tag, ok := strings.CutPrefix(e.Ref, "refs/tags/"); ok {
+		e.Tag = tag
+	}
+	e.PullRequest = requestOf(e.Ref)
+}
+
+var requestRef = regexp.MustCompile(`^refs/(?:pull|merge-requests|pull-requests)/([0-9]{1,9})/`)
+
+// requestOf treats a ref that anybody may fill by opening a pull request as
+// one of a fork: no secrets, no push, no deployment.
+func requestOf(ref string) *cyclone.PullRequest {
+	m := requestRef.FindStringSubmatch(ref)
+	if m == nil {
+		return nil
+	}
+	n, err := strconv.Atoi(m[1])
+	if err != nil {
+		return nil
+	}
+	return &cyclone.PullRequest{Number: n, Fork: true}
+}
+
+var (
+	fullHash     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	dockerTag    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
+	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+)
+
+// checkStart reports every wrong field at once.
+func checkStart(r cyclone.StartRequest) error {
+	bad := &cyclone.InvalidError{}
+	sources := 0
+	for _, s := range []struct{ field, value string }{{"ref", r.Ref}, {"branch", r.Branch}, {"tag", r.Tag}} {
+		if s.value == "" {
+			continue
+		}
+		sources++
+		if !validRef(s.value) {
+			bad.Add(s.field, "%q is not a name that git takes", s.value)
+		}
+	}
+	if r.Ref != "" && !strings.HasPrefix(r.Ref, "refs/") {
+		bad.Add("ref", "%q must be written in full, such as refs/heads/main", r.Ref)
+	}
+	if r.Commit != "" {
+		sources++
+		if !fullHash.MatchString(r.Commit) {
+			bad.Add("commit", "%q is not a full commit hash of 40 (or 64) lower-case hexadecimal digits", r.Commit)
+		}
+	}
+	if sources > 1 {
+		bad.Add("ref", "give only one of ref, branch, tag and commit")
+	}
+	if r.Version != "" && !dockerTag.MatchString(r.Version) {
+		bad.Add("version", "%q cannot be an image's tag: use letters, digits, '_', '.' and '-', at most 128", r.Version)
+	}
+	for i, s := range r.Stages {
+		if !slices.Contains(cyclone.Stages, s) {
+			bad.Add(fmt.Sprintf("stages[%d]", i), "%q is not a stage; there are %s", s, stageNames())
+		}
+	}
+	for name := range r.Variables {
+		if !variableName.MatchString(name) {
+			bad.Add("variables", "%q cannot be a variable's name", name)
+		}
+	}
+	return bad.OrNil()
+}
+
+// validRef keeps what git refuses, or could take for an option, away from it.
+func validRef(s string) bool {
+	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }
+	return len(s) <= 1024 && !strings.HasPrefix(s, "-") && !strings.Contains(s, "..") &&
+		!strings.HasSuffix(s, "/") && !strings.HasPrefix(s, "/") && !strings.ContainsFunc(s, bad)
+}
+
+func stageNames() string {
+	names := make([]string, len(cyclone.Stages))
+	for i, s := range cyclone.Stages {
+		names[i] = string(s)
+	}
+	return strings.Join(names, ", ")
+}
+
+// inOrder sorts a list of stages into the order in which they run; nil stays nil.
+func inOrder(wanted []cyclone.Stage) []cyclone.Stage {
+	var sorted []cyclone.Stage
+	for _, s := range cyclone.Stages {
+		if slices.Contains(wanted, s) {
+			sorted = append(sorted, s)
+		}
+	}
+	return sorted
+}
+
+// Rerun creates a new event with the commit, file, version, variables and
+// stages of one that is over. It begins at the start: what earlier stages left
+// is not kept, so a later from is ErrInvalid. ErrConflict when the parent is
+// not over.
+func (t *Trigger) Rerun(ctx context.Context, parent *cyclone.Event, actor string, from cyclone.Stage) (*cyclone.Event, error) {
+	if err := checkFrom(from); err != nil {
+		return nil, err
+	}
+	if !parent.Status.Final() {
+		return nil, cyclone.Conflict("event #%d is still %s; cancel it or wait for its end", parent.Number, parent.Status)
+	}
+	p, err := t.Projects.Find(ctx, parent.Project)
+	if err != nil {
+		return nil, fmt.Errorf("find project: %w", err)
+	}
+	id, err := newID()
+	if err != nil {
+		return nil, err
+	}
+	e := again(parent, id, actor)
+	e.CreatedAt = cyclone.Stamp(t.Now())
+	// A run that was never approved is not approved by being repeated.
+	if why := blockReason(p, e.PullRequest); why != "" && parent.StartedAt == nil {
+		e.Status, e.Reason = cyclone.StatusBlocked, why
+	}
+	if err := t.Events.Create(ctx, e); err != nil {
+		return nil, fmt.Errorf("create event: %w", err)
+	}
+	t.announce(e)
+	return e, nil
+}
+
+func checkFrom(from cyclone.Stage) error {
+	switch {
+	case from == "" || from == cyclone.StageClone || from == cyclone.StagePreBuild:
+		return nil
+	case !slices.Contains(cyclone.Stages, from):
+		return cyclone.Invalid("from", "%q is not a stage; there are %s", from, stageNames())
+	}
+	return cyclone.Invalid("from", "a rerun cannot begin at %s, because what the stages before it made is not kept; "+
+		"leave from out to run all stages", from)
+}
+
+// again copies what a rerun has in common with its parent. The pull request
+// and the origin are among it, and with them all limits on secrets.
+func again(parent *cyclone.Event, id cyclone.EventID, actor string) *cyclone.Event {
+	e := &cyclone.Event{
+		ID: id, Project: parent.Project, Status: cyclone.StatusPending,
+		Trigger: cyclone.Trigger{Kind: cyclone.KindRerun, Actor: actor, Parent: parent.ID},
+		Ref:     parent.Ref, Branch: parent.Branch, Tag: parent.Tag, Version: parent.Version,
+		Commit: parent.Commit, PullRequest: parent.PullRequest,
+		Image:  cyclone.Image{Name: parent.Image.Name, Tag: parent.Image.Tag},
+		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
+	}
+	e.Run = cyclone.Run{
+		Key: "rerun/" + string(id), Origin: parent.Origin(),
+		Stages: parent.Run.Stages, Variables: parent.Run.Variables,
+		VersionWanted: parent.Run.VersionWanted, Config: parent.Run.Config,
+	}
+	return e
+}
