@@ -1,0 +1,33 @@
+package embedded_test
+
+import (
+	"testing"
+
+	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/storetest"
+)
+
+// open opens a store in a folder and closes it at the end of the test.
+func open(t testing.TB, dir string) *embedded.Store {
+	t.Helper()
+	s, err := embedded.Open(t.Context(), dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return s
+}
+
+func TestContract(t *testing.T) {
+	storetest.Run(t, func(t testing.TB) storetest.Stores {
+		s := open(t, t.TempDir())
+		return storetest.Stores{
+			Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
+			Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
+		}
+	})
+}

@@ -1,0 +1,177 @@
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+
+	"cyclone/pkg/cyclone"
+)
+
+// Projects keeps projects.
+type Projects struct{ db *db }
+
+// Create stores a new project and sets its Revision, or returns ErrConflict
+// when the name is taken.
+func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
+	body, err := encodeProject(p)
+	if err != nil {
+		return wrap(err, "create project %s", p.Name)
+	}
+	err = s.db.write(ctx, func(t *tx) error {
+		n, err := t.exec("INSERT INTO projects (name, revision, body, webhook_secret) VALUES (?, 1, ?, ?) ON CONFLICT DO NOTHING",
+			p.Name, body, p.WebhookSecret)
+		if err == nil && n == 0 {
+			return cyclone.Conflict("project %q exists already", p.Name)
+		}
+		return err
+	})
+	if err != nil {
+		return wrap(err, "create project %s", p.Name)
+	}
+	p.Revision = 1
+	return nil
+}
+
+// Find returns ErrNotFound when there is none.
+func (s *Projects) Find(ctx context.Context, name cyclone.ProjectName) (*cyclone.Project, error) {
+	p, err := scanProject(s.db.reader.QueryRowContext(ctx, "SELECT body, revision, webhook_secret FROM projects WHERE name = ?", name))
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, cyclone.NotFound("project %q does not exist", name)
+	}
+	return p, wrap(err, "find project %s", name)
+}
+
+// Replace writes p where the stored Revision equals p.Revision and then
+// increments p.Revision; ErrConflict when somebody else wrote meanwhile,
+// ErrNotFound when there is none.
+func (s *Projects) Replace(ctx context.Context, p *cyclone.Project) error {
+	body, err := encodeProject(p)
+	if err != nil {
+		return wrap(err, "replace project %s", p.Name)
+	}
+	err = s.db.write(ctx, func(t *tx) error {
+		n, err := t.exec("UPDATE projects SET revision = revision + 1, body = ?, webhook_secret = ? WHERE name = ? AND revision = ?",
+			body, p.WebhookSecret, p.Name, p.Revision)
+		if err == nil && n == 0 {
+			return t.whyNot("SELECT count(*) FROM projects WHERE name = ?", "project", string(p.Name))
+		}
+		return err
+	})
+	if err != nil {
+		return wrap(err, "replace project %s", p.Name)
+	}
+	p.Revision++
+	return nil
+}
+
+// whyNot says why a write that compares revisions changed nothing.
+func (t *tx) whyNot(count, noun, name string) error {
+	var n int
+	if err := t.find(count, []any{name}, &n); err != nil {
+		return err
+	}
+	if n == 0 {
+		return cyclone.NotFound("%s %q does not exist", noun, name)
+	}
+	return cyclone.Conflict("%s %q was changed by somebody else meanwhile", noun, name)
+}
+
+// deleteBatch bounds the events that go in one transaction, so that deleting a
+// large project does not hold up everybody's writes.
+const deleteBatch = 200
+
+// Delete removes the project with its events, logs, deliveries and secrets;
+// ErrNotFound when there is none. The project itself goes last: one that was
+// interrupted is called again.
+func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
+	if _, err := s.Find(ctx, name); err != nil {
+		return err
+	}
+	for {
+		var n int64
+		err := s.db.write(ctx, func(t *tx) (err error) {
+			n, err = deletePart(t, name)
+			return err
+		})
+		if err != nil {
+			return wrap(err, "delete project %s", name)
+		}
+		if n < deleteBatch {
+			return nil
+		}
+	}
+}
+
+// deletePart deletes a batch of events and, when that was the last, the
+// project. It returns how many events it deleted.
+func deletePart(t *tx, name cyclone.ProjectName) (int64, error) {
+	const batch = " (SELECT id FROM events WHERE project = ? ORDER BY number LIMIT ?)"
+	if _, err := t.exec("DELETE FROM chunks WHERE event IN"+batch, name, deleteBatch); err != nil {
+		return 0, err
+	}
+	n, err := t.exec("DELETE FROM events WHERE id IN"+batch, name, deleteBatch)
+	if err != nil || n == deleteBatch {
+		return n, err
+	}
+	for _, query := range []string{
+		"DELETE FROM deliveries WHERE project = ?",
+		"DELETE FROM delivery_totals WHERE project = ?",
+		"DELETE FROM event_totals WHERE project = ?",
+		"DELETE FROM branch_totals WHERE project = ?",
+		"DELETE FROM secrets WHERE project = ?",
+		"DELETE FROM projects WHERE name = ?",
+	} {
+		if _, err := t.exec(query, name); err != nil {
+			return n, err
+		}
+	}
+	return n, nil
+}
+
+// List returns projects by name.
+func (s *Projects) List(ctx context.Context, page cyclone.Page) (cyclone.List[*cyclone.Project], error) {
+	return listByName(ctx, s.db, page, scanProject, func(p *cyclone.Project) string { return string(p.Name) },
+		"projects", "body, revision, webhook_secret")
+}
+
+// listByName is a page of a table whose order is the name. Table and columns
+// are constants of this package.
+func listByName[T any](ctx context.Context, d *db, page cyclone.Page, scan func(scanner) (T, error), name func(T) string, table, columns string) (cyclone.List[T], error) {
+	var none cyclone.List[T]
+	after, err := parseCursor(page.Cursor, 1)
+	if err != nil {
+		return none, err
+	}
+	if after == nil {
+		after = []string{""}
+	}
+	var total int
+	if err := d.reader.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&total); err != nil {
+		return none, wrap(err, "count %s", table)
+	}
+	n := limit(page)
+	items, err := all(ctx, d, scan, "SELECT "+columns+" FROM "+table+" WHERE name > ? ORDER BY name LIMIT ?", after[0], n+1)
+	if err != nil {
+		return none, wrap(err, "list %s", table)
+	}
+	return cut(items, n, total, func(item T) string { return cursor(name(item)) }), nil
+}
+
+// scanProject reads the columns body, revision and webhook_secret.
+func scanProject(row scanner) (*cyclone.Project, error) {
+	var body, secret []byte
+	var revision int64
+	if err := row.Scan(&body, &revision, &secret); err != nil {
+		return nil, err
+	}
+	p := cyclone.Project{WebhookSecret: secret, Revision: revision}
+	return &p, json.Unmarshal(body, &p)
+}
+
+func encodeProject(p *cyclone.Project) (string, error) {
+	c := *p
+	c.CreatedAt, c.UpdatedAt = cyclone.Stamp(c.CreatedAt), cyclone.Stamp(c.UpdatedAt)
+	return text(&c)
+}

@@ -1,0 +1,154 @@
+// Package embedded is the store for one machine: everything in one SQLite file
+// in the data folder, with no server beside. A write that was acknowledged is on
+// the disk: it survives the end of the process at any moment and a power cut.
+//
+// It is not shared: one server holds the folder at a time. Several servers need
+// package mongo.
+package embedded
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/gofrs/flock"
+	_ "modernc.org/sqlite" // the database/sql driver
+
+	"cyclone/pkg/cyclone"
+)
+
+const (
+	fileName = "cyclone.db"
+	lockName = "cyclone.lock"
+	// readers bounds the reading connections: enough to keep slow readers
+	// from holding up fast ones, few enough to keep their page caches small.
+	readers = 8
+)
+
+// Store is an open data folder. All its parts are safe for concurrent use.
+type Store struct {
+	Projects   *Projects
+	Events     *Events // also the queue
+	Logs       *Logs
+	Deliveries *Deliveries
+	Clusters   *Clusters
+	Secrets    *Secrets
+	Settings   *Settings
+
+	db   *db
+	lock *flock.Flock
+}
+
+// Open opens the store in a folder, making both when they are missing, and
+// brings older data up to date. It returns ErrConflict when another server
+// holds the folder, and ErrInvalid when a newer server wrote the data.
+func Open(ctx context.Context, dir string) (*Store, error) {
+	if err := makeDir(dir); err != nil {
+		return nil, fmt.Errorf("make data folder %s: %w", dir, err)
+	}
+	lock, err := lockDir(dir)
+	if err != nil {
+		return nil, err
+	}
+	d, err := openDB(ctx, dir)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), lock.Close())
+	}
+	return &Store{
+		Projects: &Projects{d}, Events: &Events{d}, Logs: &Logs{d}, Deliveries: &Deliveries{d},
+		Clusters: &Clusters{d}, Secrets: &Secrets{d}, Settings: &Settings{d},
+		db: d, lock: lock,
+	}, nil
+}
+
+// Close waits for running writes and releases the folder. Later calls of the
+// store's methods return ErrUnavailable.
+func (s *Store) Close() error {
+	return errors.Join(s.db.close(), s.lock.Close())
+}
+
+// Ping returns ErrUnavailable with the reason when the file cannot be read.
+func (s *Store) Ping(ctx context.Context) error {
+	var n int
+	err := s.db.reader.QueryRowContext(ctx, "SELECT count(*) FROM settings WHERE name = ''").Scan(&n)
+	return wrap(err, "read data folder %s", s.db.dir)
+}
+
+// makeDir makes the folder durably: the new name is on the disk when it
+// returns, as the file in it would otherwise be lost with it.
+func makeDir(dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	if err != nil {
+		return err
+	}
+	return errors.Join(parent.Sync(), parent.Close())
+}
+
+// lockDir takes the lock that the operating system drops when the process
+// ends, however it ends. The file holds the owner's process id, for people.
+func lockDir(dir string) (*flock.Flock, error) {
+	path := filepath.Join(dir, lockName)
+	lock := flock.New(path, flock.SetFlag(os.O_CREATE|os.O_RDWR), flock.SetPermissions(0o600))
+	held, err := lock.TryLock()
+	if err != nil {
+		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
+	}
+	if !held {
+		owner, _ := os.ReadFile(path) // #nosec G304 -- only for the message
+		return nil, cyclone.Conflict("data folder %s is in use by another server (process %s): stop that one or give this one a folder of its own",
+			dir, strings.TrimSpace(string(owner)))
+	}
+	if err := os.WriteFile(path, fmt.Appendln(nil, os.Getpid()), 0o600); err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", path, err), lock.Close())
+	}
+	return lock, nil
+}
+
+// dsn names the file with what every connection needs. FULL makes each commit
+// reach the disk; NORMAL would lose the last ones in a power cut.
+func dsn(path string, more ...string) string {
+	q := url.Values{"_pragma": append([]string{
+		"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)",
+		"cache_size(-16000)", "temp_store(MEMORY)", "journal_size_limit(67108864)",
+	}, more...)}
+	return (&url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: q.Encode()}).String()
+}
+
+// openDB opens the file, first with the writing connection, which also makes
+// and migrates it.
+func openDB(ctx context.Context, dir string) (*db, error) {
+	path, err := filepath.Abs(filepath.Join(dir, fileName))
+	if err != nil {
+		return nil, err
+	}
+	writing, err := sql.Open("sqlite", dsn(path))
+	if err != nil {
+		return nil, err
+	}
+	writing.SetMaxOpenConns(1)
+	if err := migrate(ctx, writing, migrations); err != nil {
+		return nil, errors.Join(err, writing.Close())
+	}
+	reading, err := sql.Open("sqlite", dsn(path, "query_only(1)"))
+	if err != nil {
+		return nil, errors.Join(err, writing.Close())
+	}
+	reading.SetMaxOpenConns(readers)
+	reading.SetMaxIdleConns(readers)
+	d, err := newDB(ctx, dir, writing, reading)
+	if err != nil {
+		return nil, errors.Join(err, reading.Close(), writing.Close())
+	}
+	return d, nil
+}
