@@ -10,6 +10,9 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"time"
+
+	"cyclone/pkg/cyclone"
 )
 
 // System is a registry, a git server, a mailbox and a Cyclone server that know
@@ -66,7 +69,7 @@ func StartSystem(ctx context.Context, o SystemOptions) (*System, error) {
 	if s.Mail, err = StartMailbox(); err != nil {
 		return s, err
 	}
-	s.Server, err = StartServer(ctx, ServerOptions{Bin: o.Bin, Dir: filepath.Join(s.dir, "data"), Env: s.env(o.Env), Log: o.Log})
+	s.Server, err = StartServer(ctx, ServerOptions{Bin: o.Bin, Dir: filepath.Join(s.dir, "data"), Env: merged(s.Env(), o.Env), Log: o.Log})
 	return s, err
 }
 
@@ -92,15 +95,19 @@ func (s *System) upload(ctx context.Context, o SystemOptions) error {
 	return nil
 }
 
-func (s *System) env(more map[string]string) map[string]string {
-	env := map[string]string{
+// Env are the settings by which a server works with the parts of the system.
+func (s *System) Env() map[string]string {
+	return map[string]string{
 		"CYCLONE_REGISTRY": s.Registry.Addr, "CYCLONE_REGISTRY_MIRROR": "http://" + s.Registry.Addr, "CYCLONE_INSECURE_REGISTRIES": s.Registry.Addr,
 		"CYCLONE_SMTP_HOST": "127.0.0.1", "CYCLONE_SMTP_PORT": fmt.Sprint(s.Mail.Port()), "CYCLONE_SMTP_TLS": "none", "CYCLONE_SMTP_FROM": "Cyclone <cyclone@example.com>",
 	}
-	for name, value := range more {
-		env[name] = value
+}
+
+func merged(a, b map[string]string) map[string]string {
+	for name, value := range b {
+		a[name] = value
 	}
-	return env
+	return a
 }
 
 // Stop ends everything and removes what it kept on disk, but the cache.
@@ -134,13 +141,20 @@ func (s *System) Refused() (string, error) {
 
 // Leftovers lists what carries Cyclone's labels on the machine's engine:
 // containers, networks and volumes.
-func Leftovers(ctx context.Context) ([]string, error) {
+func Leftovers(ctx context.Context) ([]string, error) { return labelled(ctx, "cyclone") }
+
+// LeftoversOf lists what carries the labels of one event.
+func LeftoversOf(ctx context.Context, event string) ([]string, error) {
+	return labelled(ctx, cyclone.LabelEvent+"="+event)
+}
+
+func labelled(ctx context.Context, label string) ([]string, error) {
 	var found []string
 	var failed error
 	for _, args := range [][]string{
-		{"ps", "-a", "--filter", "label=cyclone", "--format", "container {{.ID}} {{.Names}}"},
-		{"network", "ls", "--filter", "label=cyclone", "--format", "network {{.Name}}"},
-		{"volume", "ls", "--filter", "label=cyclone", "--format", "volume {{.Name}}"},
+		{"ps", "-a", "--filter", "label=" + label, "--format", "container {{.ID}} {{.Names}}"},
+		{"network", "ls", "--filter", "label=" + label, "--format", "network {{.Name}}"},
+		{"volume", "ls", "--filter", "label=" + label, "--format", "volume {{.Name}}"},
 	} {
 		out, err := exec.CommandContext(ctx, "docker", args...).Output()
 		failed = errors.Join(failed, stderrOf(err))
@@ -149,4 +163,20 @@ func Leftovers(ctx context.Context) ([]string, error) {
 		}
 	}
 	return found, failed
+}
+
+// Gone waits until nothing of Cyclone's is left on the machine's engine: the
+// release of a worker follows the result, so it may still be under way.
+func Gone(ctx context.Context) error {
+	for {
+		left, err := Leftovers(ctx)
+		if err == nil && len(left) == 0 {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return errors.Join(fmt.Errorf("left behind: %s", strings.Join(left, ", ")), err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
 }
