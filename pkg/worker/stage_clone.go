@@ -1,0 +1,183 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"strings"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/manifest"
+)
+
+const defaultConfig = "caicloud.yml"
+
+// clone checks the source out and reads caicloud.yml.
+func (r *run) clone(ctx context.Context) error {
+	if err := r.step(ctx, cyclone.StageClone, string(cyclone.StageClone), func(s *step) error { return r.checkOut(ctx, s) }); err != nil {
+		return err
+	}
+	return r.step(ctx, cyclone.StageClone, r.configFile(), func(s *step) error { return r.configure(ctx, s) })
+}
+
+func (r *run) checkOut(ctx context.Context, s *step) error {
+	e := r.job.Event
+	repository := r.job.Project.Repository
+	cloner, err := r.Cloner(repository.Type)
+	if err != nil {
+		return err
+	}
+	s.say("Cloning %s at %s", repository.URL, firstOf(e.Commit.SHA, e.Ref, "the default branch"))
+	commit, err := cloner.Clone(ctx, cyclone.CloneSpec{
+		URL: repository.URL, Ref: e.Ref, SHA: e.Commit.SHA, Dir: r.tree,
+		Username: r.job.CloneUsername, Password: r.job.ClonePassword, Submodules: true,
+	}, s)
+	if err != nil {
+		return err
+	}
+	r.update(func(state *cyclone.Report) {
+		commit.URL = firstOf(commit.URL, e.Commit.URL)
+		state.Commit = commit
+		state.Version = r.version(commit)
+		state.Image.Name = firstOf(state.Image.Name, r.job.Project.Image, string(r.job.Project.Name))
+		state.Image.Tag = state.Version
+	})
+	s.say("Checked out %s: %s", commit.ShortSHA(), short(commit.Message))
+	return nil
+}
+
+func firstOf(values ...string) string {
+	for _, v := range values {
+		if v != "" {
+			return v
+		}
+	}
+	return ""
+}
+
+// version is what this event's images are tagged with.
+func (r *run) version(c cyclone.Commit) string {
+	e := r.job.Event
+	version := e.Version
+	switch {
+	case version != "":
+	case e.Tag != "":
+		version = e.Tag
+	case e.PullRequest != nil:
+		version = fmt.Sprintf("pr-%d-%s", e.PullRequest.Number, c.ShortSHA())
+	default:
+		version = "ci-" + c.ShortSHA()
+	}
+	return dockerTag(version)
+}
+
+// dockerTag replaces what a Docker tag refuses.
+func dockerTag(s string) string {
+	tag := strings.Map(func(c rune) rune {
+		switch {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.', c == '-':
+			return c
+		}
+		return '-'
+	}, s)
+	if tag != "" && (tag[0] == '.' || tag[0] == '-') {
+		tag = "_" + tag[1:]
+	}
+	return tag[:min(len(tag), 128)]
+}
+
+func (r *run) configFile() string { return firstOf(r.job.Project.ConfigFile, defaultConfig) }
+
+// configure finds and reads caicloud.yml and begins to pull its images.
+func (r *run) configure(ctx context.Context, s *step) error {
+	data := r.job.Config
+	if len(data) == 0 {
+		var err error
+		data, err = r.root.ReadFile(r.configFile())
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+			return r.withoutConfig(s)
+		case err != nil:
+			// The text of an os.Root error names the folder of the worker.
+			return failure(cyclone.StageClone, s.name, "cannot read %s: %v", r.configFile(), pathReason(err))
+		}
+	}
+	r.update(func(state *cyclone.Report) { state.Config = data })
+	if err := r.understand(data, s); err != nil {
+		return err
+	}
+	r.log.hide(r.secrets())
+	if r.pipeline.Empty() {
+		r.remark = r.configFile() + " has no stages: nothing was done"
+		s.say("%s", r.remark)
+	}
+	r.prefetch(ctx)
+	return nil
+}
+
+// withoutConfig makes the pipeline of a repository without caicloud.yml.
+func (r *run) withoutConfig(s *step) error {
+	if _, err := r.root.Stat("Dockerfile"); err != nil {
+		return &verdict{
+			status: cyclone.StatusFailure, stage: cyclone.StageClone, step: s.name,
+			message: "no " + r.configFile() + " at " + r.commit().SHA,
+		}
+	}
+	s.say("No %s, but a Dockerfile: building that.", r.configFile())
+	r.pipeline = &cyclone.Pipeline{Build: []cyclone.Build{{
+		Name: string(cyclone.StageBuild), ContextDir: ".", Dockerfile: "Dockerfile",
+	}}}
+	return nil
+}
+
+func (r *run) commit() cyclone.Commit {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.Commit
+}
+
+// understand parses the file and says what is wrong with it; s is nil while
+// nobody is to be told yet.
+func (r *run) understand(data []byte, s *step) error {
+	pipeline, problems := manifest.Expand(data, manifest.Values{
+		Variables: r.variables(), Secrets: r.secretValues(),
+	})
+	if !r.job.Project.Trusted {
+		problems = append(problems, manifest.Trusted(pipeline)...)
+	}
+	var errs []string
+	for _, p := range problems {
+		if s != nil {
+			s.say("%s", manifest.Format(r.configFile(), p, data))
+		}
+		if p.Severity == cyclone.SeverityError {
+			errs = append(errs, manifest.Format(r.configFile(), p, nil))
+		}
+	}
+	if len(errs) > 0 {
+		return &verdict{
+			status: cyclone.StatusFailure, stage: cyclone.StageClone, step: r.configFile(),
+			message: fmt.Sprintf("%s is not valid:\n%s", r.configFile(), strings.Join(errs, "\n")),
+		}
+	}
+	r.pipeline = pipeline
+	return nil
+}
+
+func (r *run) secretValues() map[string]string {
+	out := map[string]string{}
+	for name, s := range r.job.Secrets {
+		out[name] = s.Value
+	}
+	return out
+}
+
+// pathReason is an error of the file system without the worker's own path.
+func pathReason(err error) error {
+	var p *fs.PathError
+	if errors.As(err, &p) {
+		return p.Err
+	}
+	return err
+}

@@ -1,0 +1,197 @@
+package worker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"sync"
+	"time"
+
+	"cyclone/pkg/cyclone"
+)
+
+const (
+	finishTime = 30 * time.Second // for last words once the worker was told to stop
+	sweepTime  = 30 * time.Second
+)
+
+// server is the connection to the server; client.Worker is one.
+type server interface {
+	lineSink
+	Engine(ctx context.Context) (cyclone.EngineConfig, error)
+	Job(ctx context.Context) (*cyclone.Job, error)
+	Report(r cyclone.Report) error
+	Finish(ctx context.Context, r cyclone.Result) error
+	Canceled() <-chan string
+	// Done is closed when the attempt is no longer this worker's; Err says why.
+	Done() <-chan struct{}
+	Err() error
+}
+
+// Worker handles one event. All fields must be set.
+type Worker struct {
+	Server     server
+	Engine     *Engine
+	Containers cyclone.Containers
+	Images     cyclone.Images
+	Networks   cyclone.Networks
+	// Cloner returns what clones repositories of a type ("github", "svn", ...).
+	Cloner   func(repositoryType string) (cyclone.Cloner, error)
+	Deployer cyclone.Deployer
+	// Dir is an empty folder for the source tree. The engine must see it under
+	// the same path.
+	Dir string
+	Log *slog.Logger
+}
+
+// startup is the engine on its way up.
+type startup struct {
+	done chan struct{}
+	err  error
+}
+
+func (s *startup) wait(ctx context.Context) error {
+	select {
+	case <-s.done:
+		return s.err
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+}
+
+// Run handles the event and returns nil once the server has the result. It
+// returns an error when there is no result to deliver: the server could not be
+// asked for a job, or the attempt is over. When ctx ends the event is ended as
+// an error of the worker.
+func (w *Worker) Run(ctx context.Context) error {
+	defer w.Engine.Stop()
+	early := w.Engine.Prepare()
+	config, err := w.Server.Engine(ctx)
+	if err != nil {
+		return err
+	}
+	up := &startup{done: make(chan struct{})}
+	engineCtx, stopStart := context.WithCancel(context.WithoutCancel(ctx))
+	defer func() { <-up.done }()
+	defer stopStart()
+	go func() {
+		defer close(up.done)
+		if up.err = early; early == nil {
+			up.err = w.Engine.Start(engineCtx, config)
+		}
+	}()
+	job, err := w.Server.Job(ctx)
+	if err != nil {
+		return err
+	}
+	return w.handle(ctx, job, up)
+}
+
+// handle runs a job and delivers its result.
+func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) error {
+	r, err := newRun(w, job, up)
+	if err != nil {
+		return w.finish(ctx, cyclone.Result{Status: cyclone.StatusError, Reason: err.Error(), LastLine: job.LastLine})
+	}
+	logCtx, dropLog := context.WithCancel(context.WithoutCancel(ctx))
+	var sending sync.WaitGroup
+	sending.Go(func() { r.log.run(logCtx) })
+	defer sending.Wait()
+	defer dropLog()
+
+	runCtx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var watching sync.WaitGroup
+	watching.Go(func() { w.watch(runCtx, cancel, job, dropLog) })
+	result := r.handle(runCtx)
+	cancel(nil)
+	watching.Wait()
+
+	r.cleanUp()
+	if err := w.Server.Err(); err != nil {
+		return fmt.Errorf("handle event %s: %w", job.Event.ID, err)
+	}
+	last, stop := lastWords(ctx)
+	defer stop()
+	if err := r.log.flush(last); err != nil {
+		return fmt.Errorf("handle event %s: %w", job.Event.ID, err)
+	}
+	return w.finish(ctx, result)
+}
+
+func (w *Worker) finish(ctx context.Context, result cyclone.Result) error {
+	last, stop := lastWords(ctx)
+	defer stop()
+	return w.Server.Finish(last, result)
+}
+
+// lastWords is the context of what must still be told: as long as it takes, or
+// finishTime after the worker was told to stop.
+func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
+	last, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	undo := context.AfterFunc(ctx, func() { time.AfterFunc(finishTime, cancel) })
+	return last, func() {
+		undo()
+		cancel()
+	}
+}
+
+// watch ends the run when something from outside does: somebody cancels it,
+// the engine dies, time is up, the worker is stopped or the attempt is over.
+func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, job *cyclone.Job, dropLog func()) {
+	var late <-chan time.Time
+	if job.Timeout > 0 {
+		timer := time.NewTimer(time.Duration(job.Timeout))
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case <-ctx.Done():
+	case why := <-w.Server.Canceled():
+		cancel(&verdict{status: cyclone.StatusCanceled, message: why})
+	case <-w.Server.Done():
+		// Nobody takes the log any more; what waits for it must not.
+		dropLog()
+		cancel(errors.Join(errOver, w.Server.Err()))
+	case <-w.Engine.Died():
+		cancel(engineDied(w.Engine.Err()))
+	case <-late:
+		cancel(&verdict{status: cyclone.StatusTimeout, message: fmt.Sprintf("timed out after %s, the limit of the project", job.Timeout)})
+	}
+}
+
+var errOver = errors.New("this attempt is over")
+
+func engineDied(err error) *verdict {
+	return &verdict{status: cyclone.StatusError, message: err.Error()}
+}
+
+// cleanUp removes everything the run made. It uses a context of its own: it
+// must work after a cancel too.
+func (r *run) cleanUp() {
+	ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
+	defer cancel()
+	select {
+	case <-r.up.done:
+		if r.up.err == nil && r.Engine.Err() == nil {
+			r.sweep(ctx)
+		}
+	default: // the engine never came up: nothing was made
+	}
+	if err := r.root.Close(); err != nil {
+		r.Log.Warn("cannot close the source tree", "error", err)
+	}
+	if err := os.RemoveAll(r.tree); err != nil {
+		r.Log.Warn("cannot remove the source tree", "error", err)
+	}
+}
+
+func (r *run) sweep(ctx context.Context) {
+	r.pulls.wait()
+	labels := map[string]string{cyclone.LabelWorker: string(r.job.Fence.Worker)}
+	if err := r.Networks.Sweep(ctx, labels); err != nil {
+		r.Log.Warn("cannot remove everything that the event made", "error", err)
+	}
+}
