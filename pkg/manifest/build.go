@@ -4,6 +4,8 @@ import (
 	"slices"
 	"strings"
 
+	"gopkg.in/yaml.v3"
+
 	"cyclone/pkg/cyclone"
 )
 
@@ -83,6 +85,8 @@ func (v value) readBuildKey(b *cyclone.Build) {
 	read, known := buildKeys[v.name]
 	step, other := stepKeys[v.name]
 	switch {
+	case !known && v.node.Kind == yaml.MappingNode && !other && suggest(v.name, keysOfBuild()) == "":
+		v.mixed()
 	case !known && other && step.roles != rolePreBuild:
 		v.title().errorf("it is a key of "+step.roles.names(), "is not a key of build")
 	case !known:

@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"cyclone/pkg/cyclone"
@@ -10,7 +11,8 @@ import (
 // Format writes a problem for people: place, key, what is wrong; what to
 // write instead; and the line of the source with a caret below the place.
 // The source may be nil. The text ends without a line end, and holds nothing
-// of the file that a terminal would take for a command.
+// of the file that a terminal would take for a command. A line that seems to
+// hold a credential is not repeated: problems end up in logs.
 //
 //	caicloud.yml:3:12: pre_build.volumes: is indented deeper than "image" on line 2; align the keys with "image"
 //	  hint: indent this line and the keys below it by 2 spaces instead of 4; ...
@@ -50,8 +52,11 @@ func sourceLine(source []byte, n int) (string, bool) {
 	}
 	line, _, _ := strings.Cut(rest, "\n")
 	line = strings.ToValidUTF8(strings.TrimRight(line, "\r"), "\uFFFD")
-	return line, strings.TrimSpace(line) != ""
+	return line, strings.TrimSpace(line) != "" && !credential.MatchString(line)
 }
+
+// credential tells lines that may hold a password or a token.
+var credential = regexp.MustCompile(`(?i)(token|passw(or)?d|passphrase|secret|api_?key|private_?key)["']?\s*[:=]`)
 
 // excerpt shows a line with a caret below a column. Of a long line only the
 // part around the column is shown.

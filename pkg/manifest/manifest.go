@@ -29,7 +29,7 @@ const (
 	// MaxSize is the most bytes a caicloud.yml may have.
 	MaxSize = 1 << 20
 	// maxValues is the most values it may have with every alias written out.
-	maxValues = 100_000
+	maxValues = 20_000
 	// maxDepth is how deep values may nest, aliases written out.
 	maxDepth = 40
 	// maxProblems is the most problems that are listed.

@@ -36,7 +36,7 @@ func (v value) word() (string, bool) {
 	text, ok := v.text()
 	text = strings.TrimSpace(text)
 	if ok && text == "" {
-		v.title().errorf("give it a value or remove the key", "is empty")
+		v.title().errorf("give it a value or remove it", "is empty")
 		return "", false
 	}
 	return text, ok

@@ -179,18 +179,20 @@ func (v value) readInto(s *cyclone.Step, r role) {
 	k, known := stepKeys[v.name]
 	switch {
 	case !known && v.node.Kind == yaml.MappingNode && suggest(v.name, keysOf(r)) == "":
-		v.title().errorf("either give every step a name, or none", "names and keys of a step may not be mixed")
+		v.mixed()
 	case !known:
-		v.unknown(where(r), keysOf(r))
+		v.unknown(r.names(), keysOf(r))
 	case k.roles&r == 0:
-		v.title().errorf("it is a key of "+k.roles.names(), "is not a key of %s", where(r))
+		v.title().errorf("it is a key of "+k.roles.names(), "is not a key of %s", r.names())
 	case k.read != nil:
 		k.read(v, s)
 	}
 }
 
-// where names a role in a message.
-func where(r role) string { return r.names() }
+// mixed reports a name that stands among keys.
+func (v value) mixed() {
+	v.title().errorf("either name everything in the stage, or nothing", "names and keys may not be mixed")
+}
 
 // misspeltEnvironment is how the page that introduced services wrote it.
 const misspeltEnvironment = "enviroment"

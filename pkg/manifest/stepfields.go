@@ -213,8 +213,8 @@ func port(item value, text string) {
 
 // extraHost checks one host:address.
 func extraHost(item value, text string) {
-	name, ip, _ := strings.Cut(strings.Replace(text, "=", ":", 1), ":")
-	if _, err := netip.ParseAddr(strings.Trim(ip, "[]")); name == "" || err != nil && ip != "host-gateway" {
+	name, ip, _ := strings.Cut(text, ":")
+	if _, err := netip.ParseAddr(ip); name == "" || err != nil && ip != "host-gateway" {
 		item.errorf(`write for instance "db.example.com:10.0.0.5"`, "must be host:address, not %s", quote(text))
 	}
 }

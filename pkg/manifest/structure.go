@@ -66,7 +66,7 @@ func (s *structure) measure(n *yaml.Node, path string, depth int) extent {
 			break
 		}
 	}
-	if n.Kind == yaml.MappingNode {
+	if n.Kind == yaml.MappingNode && !s.fatal {
 		s.checkKeys(n, path)
 	}
 	s.state[n], s.known[n] = true, total

@@ -26,6 +26,8 @@ var synonyms = map[string]string{
 	"workdir":     "volumes",
 	"working_dir": "volumes",
 	"artifact":    "outputs",
+	"deployment":  "deploy",
+	"deployments": "deploy",
 }
 
 // suggest returns the known word that was probably meant, or "".

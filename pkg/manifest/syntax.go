@@ -11,11 +11,6 @@ import (
 	"cyclone/pkg/cyclone"
 )
 
-// source is the text of a file that is not YAML, for finding out why.
-type source struct {
-	lines []string
-}
-
 var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
 
 // syntaxProblem turns what the YAML library says into a problem with a place
@@ -53,6 +48,7 @@ var diagnoses = []diagnosis{
 	{"cannot start any token", source.badStart},
 	{"tab character", source.tab},
 	{"unknown anchor", source.unknownAnchor},
+	{"expected alphabetic or numeric character", source.badAlias},
 	{"did not find expected key", source.misalignedKey},
 	{"did not find expected '-' indicator", source.misalignedKey},
 	{"could not find expected ':'", source.noColon},
@@ -69,15 +65,26 @@ func (s source) problem(line, column int, message, hint string) cyclone.Problem 
 	}
 }
 
+// overIndented explains a key that stands deeper than the one above it, which
+// has a value and so cannot hold keys. The place is that of the colon, where
+// YAML stumbles.
+func (s source) overIndented(line int) (cyclone.Problem, bool) {
+	m, ok := s.misindented(line)
+	if !ok {
+		return cyclone.Problem{}, false
+	}
+	column := utf8.RuneCountInString(s.lines[line-1][:strings.Index(s.lines[line-1], ":")]) + 1
+	p := s.problem(line, column,
+		fmt.Sprintf("is indented deeper than %[1]q on line %[2]d; align the keys with %[1]q", clip(m.above), m.aboveLine),
+		fmt.Sprintf("indent this line and the keys below it by %d spaces instead of %d; `cyclone lint --fix` does it", m.want, m.have))
+	p.Path = s.joined(m.aboveLine, m.key)
+	return p, true
+}
+
 // misplacedColon explains a "key:" where YAML still reads the value of the
 // line above, or a second colon in a value.
 func (s source) misplacedColon(line int, _ string) cyclone.Problem {
-	if m, ok := s.misindented(line); ok {
-		column := utf8.RuneCountInString(s.lines[line-1][:strings.Index(s.lines[line-1], ":")]) + 1
-		p := s.problem(line, column,
-			fmt.Sprintf("is indented deeper than %[1]q on line %[2]d; align the keys with %[1]q", clip(m.above), m.aboveLine),
-			fmt.Sprintf("indent this line and the keys below it by %d spaces instead of %d; `cyclone lint --fix` does it", m.want, m.have))
-		p.Path = s.joined(m.aboveLine, m.key)
+	if p, ok := s.overIndented(line); ok {
 		return p
 	}
 	text := s.lines[line-1]
@@ -142,9 +149,21 @@ func (s source) unknownAnchor(line int, message string) cyclone.Problem {
 		fmt.Sprintf("write &%s at what it stands for, or put the value in quotes", clip(name)))
 }
 
+// badAlias explains a value that begins with * or & and was meant as text.
+func (s source) badAlias(line int, _ string) cyclone.Problem {
+	column := s.indent(line) + 1
+	if at := strings.IndexAny(s.lines[line-1], "*&"); at >= 0 {
+		column = utf8.RuneCountInString(s.lines[line-1][:at]) + 1
+	}
+	return s.problem(line, column, "a value that begins with * or & stands for another one in YAML", "put the value in single quotes")
+}
+
 // misalignedKey explains a line whose indentation fits no block.
 func (s source) misalignedKey(line int, _ string) cyclone.Problem {
 	line = s.firstBad(line)
+	if p, ok := s.overIndented(line); ok {
+		return p
+	}
 	return s.problem(line, s.indent(line)+1, "does not line up with the lines before it",
 		"give the keys, or the items, of one block the same indentation")
 }

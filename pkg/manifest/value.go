@@ -76,7 +76,7 @@ func (v value) null() bool {
 	if !isNull(v.node) {
 		return false
 	}
-	v.title().errorf("give it a value or remove the key", "is empty")
+	v.title().errorf("give it a value or remove it", "is empty")
 	return true
 }
 
