@@ -1,0 +1,264 @@
+// Package dispatch turns pending events into launched workers: within the
+// node's capacity, fairly between projects, and with an eye on workers that
+// died. One loop does it, woken by a hint or a tick; the store is the queue,
+// so what is pending survives everything.
+//
+// It changes no status itself but by claiming: what becomes of an event whose
+// worker is lost or never started is progress's decision. It does not talk to
+// workers: a worker learns what to do when it connects, so one that was
+// started ahead of time would not be told anything else.
+package dispatch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"cyclone/pkg/cyclone"
+)
+
+// outcomes is told what became of workers.
+type outcomes interface {
+	// Lost: the worker of a running event is dead or silent past its lease.
+	Lost(ctx context.Context, e *cyclone.Event, why string) error
+	// LaunchFailed: the worker of a claimed event never started.
+	LaunchFailed(ctx context.Context, e *cyclone.Event, cause error) error
+}
+
+// Dispatcher launches workers on one node. All fields are required unless
+// they say otherwise.
+type Dispatcher struct {
+	Queue    cyclone.Queue
+	Projects cyclone.ProjectStore
+	Launcher cyclone.Launcher
+	Progress outcomes
+	Node     string
+	// Capacity is how many workers run on the node at once; 0 only queues.
+	Capacity int
+	// CPUs and Memory limit workers of projects that name no limits; 0 is none.
+	CPUs   float64
+	Memory cyclone.Size
+	Log    *slog.Logger
+	Now    func() time.Time
+
+	mu       sync.Mutex
+	wakeup   chan struct{}
+	holds    map[cyclone.ProjectName]hold // projects whose launches failed
+	removing map[cyclone.WorkerID]bool
+	busy     sync.WaitGroup // launches and removals on their way
+}
+
+const (
+	// tick is how often the loop looks without being woken.
+	tick = time.Second
+	// launchTime bounds one launch; until it is over the lease holds.
+	launchTime = 2 * time.Minute
+	// undoTime bounds what is done after a failed launch or the end of ctx.
+	undoTime = 30 * time.Second
+)
+
+// Wake makes the loop look for pending events at once. It never waits.
+func (d *Dispatcher) Wake() {
+	select {
+	case d.wake() <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+func (d *Dispatcher) wake() chan struct{} {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.wakeup == nil {
+		d.wakeup = make(chan struct{}, 1)
+	}
+	return d.wakeup
+}
+
+// Ready returns ErrUnavailable with the reason when the node cannot start
+// workers. One that only queues is ready.
+func (d *Dispatcher) Ready(ctx context.Context) error {
+	if d.Capacity == 0 {
+		return nil
+	}
+	if err := d.Launcher.Ready(ctx); err != nil {
+		return fmt.Errorf("node %s: %w", d.Node, err)
+	}
+	return nil
+}
+
+// Run dispatches until ctx ends, one round after the other. It returns nil
+// once the launches on their way are over: each has its worker or is pending
+// again.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	t := time.NewTicker(tick)
+	defer t.Stop()
+	defer d.busy.Wait()
+	// While this server did not listen no worker could be heard, so nobody
+	// counts as silent before a whole lease has passed.
+	deaf := d.Now()
+	for {
+		if err := d.round(ctx, deaf); err != nil {
+			if ctx.Err() != nil {
+				return nil
+			}
+			// A store out of reach leaves workers as unheard as no server.
+			deaf = d.Now()
+			d.Log.Warn("dispatch round failed", "error", err)
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-t.C:
+		case <-d.wake():
+		}
+	}
+}
+
+// round looks at all that runs and launches what may run now.
+func (d *Dispatcher) round(ctx context.Context, deaf time.Time) error {
+	// Workers first: one that is in this list had its event claimed before,
+	// so the list of running events that follows has it, or it is an orphan.
+	workers, err := d.Launcher.Workers(ctx)
+	if err != nil {
+		d.Log.Warn("cannot list workers", "node", d.Node, "error", err)
+	}
+	running, err := d.Queue.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("list running events: %w", err)
+	}
+	d.reap(ctx, running, workers, deaf)
+	d.removeOrphans(ctx, running, workers)
+	return d.launchAll(ctx)
+}
+
+// reap reports running events whose worker is dead or silent.
+func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, workers []cyclone.WorkerState, deaf time.Time) {
+	dead := map[cyclone.WorkerID]string{}
+	for _, w := range workers {
+		if !w.Running {
+			dead[w.ID] = ended(w)
+		}
+	}
+	for _, e := range running {
+		why, isDead := dead[e.Worker.ID]
+		if !isDead && !d.silent(e, deaf) {
+			continue
+		}
+		if !isDead {
+			why = "nothing was heard of it for too long"
+		}
+		if err := d.Progress.Lost(ctx, e, why); err != nil {
+			d.Log.Warn("cannot handle lost worker", "event", e.ID, "worker", e.Worker.ID, "error", err)
+		}
+	}
+}
+
+func ended(w cyclone.WorkerState) string {
+	if w.Detail == "" {
+		return "it ended without a result"
+	}
+	return "it ended without a result: " + w.Detail
+}
+
+func (d *Dispatcher) silent(e *cyclone.Event, deaf time.Time) bool {
+	now := d.Now()
+	return now.After(e.Run.LeaseUntil) && now.After(deaf.Add(cyclone.LeaseTime))
+}
+
+// removeOrphans removes workers that no running event owns: of attempts that
+// are over, or of a server that ended between claim and release. One without
+// an event waits for one and is left alone.
+func (d *Dispatcher) removeOrphans(ctx context.Context, running []*cyclone.Event, workers []cyclone.WorkerState) {
+	owned := map[cyclone.WorkerID]bool{}
+	for _, e := range running {
+		owned[e.Worker.ID] = true
+	}
+	for _, w := range workers {
+		if owned[w.ID] || w.Event == "" || !d.beginRemoval(w.ID) {
+			continue
+		}
+		d.busy.Go(func() {
+			defer d.endRemoval(w.ID)
+			ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+			defer stop()
+			if err := d.Launcher.Remove(ctx, w.ID); err != nil {
+				d.Log.Warn("cannot remove worker that no event owns", "worker", w.ID, "error", err)
+			}
+		})
+	}
+}
+
+func (d *Dispatcher) beginRemoval(id cyclone.WorkerID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.removing == nil {
+		d.removing = map[cyclone.WorkerID]bool{}
+	}
+	if d.removing[id] {
+		return false
+	}
+	d.removing[id] = true
+	return true
+}
+
+func (d *Dispatcher) endRemoval(id cyclone.WorkerID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.removing, id)
+}
+
+// launchAll claims and launches until the node is full or nothing may run.
+func (d *Dispatcher) launchAll(ctx context.Context) error {
+	if d.Capacity == 0 {
+		return nil
+	}
+	waiting, err := d.Queue.Waiting(ctx)
+	if err != nil {
+		return fmt.Errorf("list waiting projects: %w", err)
+	}
+	if len(waiting) == 0 {
+		return nil
+	}
+	// Looked at again: reaping may have put events back, or ended them.
+	running, err := d.Queue.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("list running events: %w", err)
+	}
+	load := count(running, d.Node)
+	if load.here >= d.Capacity {
+		return nil
+	}
+	// A node that cannot start workers fails no event: they wait for it.
+	if err := d.Launcher.Ready(ctx); err != nil {
+		return fmt.Errorf("node %s cannot start workers: %w", d.Node, err)
+	}
+	return d.fill(ctx, waiting, load)
+}
+
+// fill launches one event after the other, each of the project that has the
+// fewest running.
+func (d *Dispatcher) fill(ctx context.Context, waiting []cyclone.ProjectName, load load) error {
+	candidates, err := d.candidates(ctx, waiting)
+	if err != nil {
+		return err
+	}
+	for load.here < d.Capacity && ctx.Err() == nil {
+		c := load.next(candidates)
+		if c == nil {
+			return nil
+		}
+		err := d.launchNext(ctx, c)
+		if errors.Is(err, cyclone.ErrNotFound) {
+			c.drained = true
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		load.add(c.project.Name)
+	}
+	return nil
+}

@@ -1,0 +1,84 @@
+package dispatch
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
+	"fmt"
+
+	"cyclone/pkg/cyclone"
+)
+
+// tokenSize is the length of a worker's one-time token in bytes.
+const tokenSize = 32
+
+// launchNext claims the oldest pending event of a project and starts its
+// worker in the background. ErrNotFound when nothing is pending.
+func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
+	id, token, err := credentials()
+	if err != nil {
+		return err
+	}
+	sum := sha256.Sum256([]byte(token))
+	e, err := d.Queue.Claim(ctx, cyclone.Claim{
+		Project: c.project.Name, Worker: id, Node: d.Node, TokenHash: sum[:],
+		Now: d.Now(), Lease: launchTime + cyclone.LeaseTime,
+	})
+	if err != nil {
+		return fmt.Errorf("claim event of project %s: %w", c.project.Name, err)
+	}
+	limits := c.project.Limits
+	spec := cyclone.WorkerSpec{
+		ID: id, Event: e.ID, Project: e.Project, Attempt: e.Worker.Attempt, Token: token,
+		CPUs: cmp.Or(limits.CPUs, d.CPUs), Memory: cmp.Or(limits.Memory, d.Memory),
+	}
+	d.busy.Go(func() { d.launch(ctx, e, spec) })
+	return nil
+}
+
+// credentials makes a new worker's id and token. The token is kept nowhere
+// but in the worker; the store has its hash.
+func credentials() (id cyclone.WorkerID, token string, err error) {
+	b := make([]byte, 8+tokenSize)
+	if _, err := rand.Read(b); err != nil {
+		return "", "", fmt.Errorf("make worker token: %w", err)
+	}
+	return cyclone.WorkerID("w-" + hex.EncodeToString(b[:8])), hex.EncodeToString(b[8:]), nil
+}
+
+// launch starts the worker of a claimed event. When that fails, or ctx ends
+// meanwhile, the claim is undone: it must not outlive a worker that never
+// started.
+func (d *Dispatcher) launch(ctx context.Context, e *cyclone.Event, spec cyclone.WorkerSpec) {
+	started, stop := context.WithTimeout(ctx, launchTime)
+	defer stop()
+	err := d.Launcher.Launch(started, spec)
+	if err == nil {
+		d.unhold(e.Project)
+		d.Log.Info("worker launched", "event", e.ID, "project", e.Project, "worker", spec.ID, "node", d.Node, "attempt", spec.Attempt)
+		return
+	}
+	if ctx.Err() != nil {
+		err = fmt.Errorf("the server ended: %w", context.Canceled)
+	} else {
+		d.holdBack(e.Project)
+	}
+	d.Log.Warn("cannot launch worker", "event", e.ID, "worker", spec.ID, "node", d.Node, "error", err)
+	d.undo(ctx, e, spec, err)
+}
+
+func (d *Dispatcher) undo(ctx context.Context, e *cyclone.Event, spec cyclone.WorkerSpec, cause error) {
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer stop()
+	// Half a worker may be there. What cannot be removed now is an orphan
+	// that a later round removes.
+	if err := d.Launcher.Remove(ctx, spec.ID); err != nil {
+		d.Log.Warn("cannot remove worker that did not start", "worker", spec.ID, "error", err)
+	}
+	if err := d.Progress.LaunchFailed(ctx, e, cause); err != nil {
+		// The lease runs out and the event counts as lost.
+		d.Log.Error("cannot release event whose worker did not start", "event", e.ID, "error", err)
+	}
+}
