@@ -44,11 +44,17 @@ type Dispatcher struct {
 	Log    *slog.Logger
 	Now    func() time.Time
 
-	mu       sync.Mutex
-	wakeup   chan struct{}
-	holds    map[cyclone.ProjectName]hold // projects whose launches failed
-	removing map[cyclone.WorkerID]bool
-	busy     sync.WaitGroup // launches and removals on their way
+	// orphans is since when a worker was seen without an event, trouble what
+	// was last logged as wrong. Only the loop touches them.
+	orphans map[cyclone.WorkerID]time.Time
+	trouble string
+
+	mu     sync.Mutex
+	wakeup chan struct{}
+	holds  map[cyclone.ProjectName]hold // projects whose launches failed
+	// inHand are workers that are being launched or removed at the moment.
+	inHand map[cyclone.WorkerID]bool
+	busy   sync.WaitGroup // launches and removals on their way
 }
 
 const (
@@ -100,14 +106,15 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	// counts as silent before a whole lease has passed.
 	deaf := d.Now()
 	for {
-		if err := d.round(ctx, deaf); err != nil {
-			if ctx.Err() != nil {
-				return nil
-			}
+		err := d.round(ctx, deaf)
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil && !errors.Is(err, errNotReady) {
 			// A store out of reach leaves workers as unheard as no server.
 			deaf = d.Now()
-			d.Log.Warn("dispatch round failed", "error", err)
 		}
+		d.complain(err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -117,97 +124,42 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	}
 }
 
+// errNotReady is why nothing is launched although something is pending.
+var errNotReady = errors.New("the node cannot start workers; events wait for it")
+
+// complain logs what is wrong when it begins, changes or is over, not every
+// second.
+func (d *Dispatcher) complain(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	switch {
+	case text == d.trouble:
+	case err != nil:
+		d.Log.Warn("cannot dispatch", "node", d.Node, "error", err)
+	default:
+		d.Log.Info("dispatching again", "node", d.Node)
+	}
+	d.trouble = text
+}
+
 // round looks at all that runs and launches what may run now.
 func (d *Dispatcher) round(ctx context.Context, deaf time.Time) error {
 	// Workers first: one that is in this list had its event claimed before,
 	// so the list of running events that follows has it, or it is an orphan.
-	workers, err := d.Launcher.Workers(ctx)
-	if err != nil {
-		d.Log.Warn("cannot list workers", "node", d.Node, "error", err)
-	}
+	inHand := d.taken()
+	workers, unseen := d.Launcher.Workers(ctx)
 	running, err := d.Queue.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("list running events: %w", err)
 	}
-	d.reap(ctx, running, workers, deaf)
+	d.reap(ctx, running, dead(workers, inHand), deaf)
 	d.removeOrphans(ctx, running, workers)
+	if unseen != nil {
+		return fmt.Errorf("%w: list workers: %w", errNotReady, unseen)
+	}
 	return d.launchAll(ctx)
-}
-
-// reap reports running events whose worker is dead or silent.
-func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, workers []cyclone.WorkerState, deaf time.Time) {
-	dead := map[cyclone.WorkerID]string{}
-	for _, w := range workers {
-		if !w.Running {
-			dead[w.ID] = ended(w)
-		}
-	}
-	for _, e := range running {
-		why, isDead := dead[e.Worker.ID]
-		if !isDead && !d.silent(e, deaf) {
-			continue
-		}
-		if !isDead {
-			why = "nothing was heard of it for too long"
-		}
-		if err := d.Progress.Lost(ctx, e, why); err != nil {
-			d.Log.Warn("cannot handle lost worker", "event", e.ID, "worker", e.Worker.ID, "error", err)
-		}
-	}
-}
-
-func ended(w cyclone.WorkerState) string {
-	if w.Detail == "" {
-		return "it ended without a result"
-	}
-	return "it ended without a result: " + w.Detail
-}
-
-func (d *Dispatcher) silent(e *cyclone.Event, deaf time.Time) bool {
-	now := d.Now()
-	return now.After(e.Run.LeaseUntil) && now.After(deaf.Add(cyclone.LeaseTime))
-}
-
-// removeOrphans removes workers that no running event owns: of attempts that
-// are over, or of a server that ended between claim and release. One without
-// an event waits for one and is left alone.
-func (d *Dispatcher) removeOrphans(ctx context.Context, running []*cyclone.Event, workers []cyclone.WorkerState) {
-	owned := map[cyclone.WorkerID]bool{}
-	for _, e := range running {
-		owned[e.Worker.ID] = true
-	}
-	for _, w := range workers {
-		if owned[w.ID] || w.Event == "" || !d.beginRemoval(w.ID) {
-			continue
-		}
-		d.busy.Go(func() {
-			defer d.endRemoval(w.ID)
-			ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
-			defer stop()
-			if err := d.Launcher.Remove(ctx, w.ID); err != nil {
-				d.Log.Warn("cannot remove worker that no event owns", "worker", w.ID, "error", err)
-			}
-		})
-	}
-}
-
-func (d *Dispatcher) beginRemoval(id cyclone.WorkerID) bool {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.removing == nil {
-		d.removing = map[cyclone.WorkerID]bool{}
-	}
-	if d.removing[id] {
-		return false
-	}
-	d.removing[id] = true
-	return true
-}
-
-func (d *Dispatcher) endRemoval(id cyclone.WorkerID) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	delete(d.removing, id)
 }
 
 // launchAll claims and launches until the node is full or nothing may run.
@@ -233,7 +185,7 @@ func (d *Dispatcher) launchAll(ctx context.Context) error {
 	}
 	// A node that cannot start workers fails no event: they wait for it.
 	if err := d.Launcher.Ready(ctx); err != nil {
-		return fmt.Errorf("node %s cannot start workers: %w", d.Node, err)
+		return fmt.Errorf("%w: %w", errNotReady, err)
 	}
 	return d.fill(ctx, waiting, load)
 }

@@ -34,7 +34,11 @@ func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
 		ID: id, Event: e.ID, Project: e.Project, Attempt: e.Worker.Attempt, Token: token,
 		CPUs: cmp.Or(limits.CPUs, d.CPUs), Memory: cmp.Or(limits.Memory, d.Memory),
 	}
-	d.busy.Go(func() { d.launch(ctx, e, spec) })
+	d.take(id)
+	d.busy.Go(func() {
+		defer d.drop(id)
+		d.launch(ctx, e, spec)
+	})
 	return nil
 }
 
