@@ -1,0 +1,121 @@
+package dispatch
+
+import (
+	"context"
+	"maps"
+	"time"
+
+	"cyclone/pkg/cyclone"
+)
+
+// dead says of each worker that has ended how. Those in hand when the list was
+// asked for are left out: a container that is made but not started yet looks
+// as if it had ended.
+func dead(workers []cyclone.WorkerState, inHand map[cyclone.WorkerID]bool) map[cyclone.WorkerID]string {
+	found := map[cyclone.WorkerID]string{}
+	for _, w := range workers {
+		if !w.Running && !inHand[w.ID] {
+			found[w.ID] = ended(w)
+		}
+	}
+	return found
+}
+
+// reap reports running events whose worker is dead or silent.
+func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, dead map[cyclone.WorkerID]string, deaf time.Time) {
+	for _, e := range running {
+		why, isDead := dead[e.Worker.ID]
+		if !isDead && !d.silent(e, deaf) {
+			continue
+		}
+		if !isDead {
+			why = "nothing was heard of it for too long"
+		}
+		if err := d.Progress.Lost(ctx, e, why); err != nil {
+			d.Log.Warn("cannot handle lost worker", "event", e.ID, "worker", e.Worker.ID, "error", err)
+		}
+	}
+}
+
+func ended(w cyclone.WorkerState) string {
+	if w.Detail == "" {
+		return "it ended without a result"
+	}
+	return "it ended without a result: " + w.Detail
+}
+
+func (d *Dispatcher) silent(e *cyclone.Event, deaf time.Time) bool {
+	now := d.Now()
+	return now.After(e.Run.LeaseUntil) && now.After(deaf.Add(cyclone.LeaseTime))
+}
+
+// orphanTime is how long a worker may be without an event: one whose event is
+// over ends by itself or is released by progress, which is the gentler way.
+const orphanTime = 10 * time.Second
+
+// removeOrphans removes workers that no running event owns: of attempts that
+// are over, or of a server that ended between claim and release. One that
+// belongs to no event waits for one and is left alone.
+func (d *Dispatcher) removeOrphans(ctx context.Context, running []*cyclone.Event, workers []cyclone.WorkerState) {
+	owned := map[cyclone.WorkerID]bool{}
+	for _, e := range running {
+		owned[e.Worker.ID] = true
+	}
+	seen := map[cyclone.WorkerID]time.Time{}
+	for _, w := range workers {
+		if owned[w.ID] || w.Event == "" {
+			continue
+		}
+		since, known := d.orphans[w.ID]
+		if !known {
+			since = d.Now()
+		}
+		seen[w.ID] = since
+		if d.Now().Sub(since) >= orphanTime {
+			d.remove(ctx, w.ID)
+		}
+	}
+	d.orphans = seen
+}
+
+// remove removes a worker in the background, unless that is going on already.
+func (d *Dispatcher) remove(ctx context.Context, id cyclone.WorkerID) {
+	if !d.take(id) {
+		return
+	}
+	d.busy.Go(func() {
+		defer d.drop(id)
+		ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer stop()
+		if err := d.Launcher.Remove(ctx, id); err != nil {
+			d.Log.Warn("cannot remove worker that no event owns", "worker", id, "error", err)
+		}
+	})
+}
+
+// take marks a worker as being launched or removed; false when it is already.
+func (d *Dispatcher) take(id cyclone.WorkerID) bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.inHand == nil {
+		d.inHand = map[cyclone.WorkerID]bool{}
+	}
+	if d.inHand[id] {
+		return false
+	}
+	d.inHand[id] = true
+	return true
+}
+
+func (d *Dispatcher) drop(id cyclone.WorkerID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	delete(d.inHand, id)
+}
+
+// taken are the workers that are being launched or removed now.
+func (d *Dispatcher) taken() map[cyclone.WorkerID]bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return maps.Clone(d.inHand)
+}
