@@ -91,7 +91,7 @@ func TestCloneCommit(t *testing.T) {
 // A server that gives no commit by its hash: the ref is searched ever deeper.
 func TestServerWithoutCommitsByHash(t *testing.T) {
 	s := newServer(t)
-	s.oldOnly = true
+	s.oldOnly.Store(true)
 	w := s.repository(t, "orders")
 	old := w.commit("file", "one", "First")
 	w.commit("file", "two", "Second")
@@ -126,7 +126,7 @@ func TestNotThere(t *testing.T) {
 	w.commit("file", "one", "First")
 	nowhere := strings.Repeat("ab", 20)
 	for _, old := range []bool{false, true} {
-		s.oldOnly = old
+		s.oldOnly.Store(old)
 		for name, tt := range map[string]struct {
 			spec cyclone.CloneSpec
 			says string
@@ -153,7 +153,7 @@ const secret = "s3cret pass:w%rd'\"$HOME`\\"
 
 func TestCredentials(t *testing.T) {
 	s := newServer(t)
-	s.user, s.password = "alice", secret
+	s.login.Store(&[2]string{"alice", secret})
 	w := s.repository(t, "orders")
 	sha := w.commit("file", "one", "First")
 
@@ -198,7 +198,7 @@ func TestCredentialsStayInside(t *testing.T) {
 		t.Fatal(err)
 	}
 	s := newServer(t)
-	s.user, s.password = "alice", secret
+	s.login.Store(&[2]string{"alice", secret})
 	w := s.repository(t, "orders")
 	w.commit("file", "one", "First")
 	t.Setenv("CYCLONE_WORKER_TOKEN", "worker-token")
@@ -221,7 +221,7 @@ func TestCredentialsStayInside(t *testing.T) {
 
 func TestSubmodules(t *testing.T) {
 	s, other := newServer(t), newServer(t)
-	s.user, s.password = "alice", secret
+	s.login.Store(&[2]string{"alice", secret})
 	lib := s.repository(t, "lib")
 	lib.commit("lib", "one", "First")
 	pinned := lib.commit("lib", "two", "Second")
@@ -238,7 +238,7 @@ func TestSubmodules(t *testing.T) {
 	w.commit("file", "one", "With submodules")
 
 	for _, old := range []bool{false, true} {
-		s.oldOnly = old
+		s.oldOnly.Store(old)
 		_, dir, out, err := clone(t, cyclone.CloneSpec{URL: s.url("orders"), Username: "alice", Password: secret, Submodules: true})
 		if err != nil {
 			t.Fatalf("%v\n%s", err, out.all())
@@ -255,7 +255,7 @@ func TestSubmodules(t *testing.T) {
 		t.Errorf("submodules came though nobody asked: %v", err)
 	}
 	// The other host asks for a login now; ours is not for it.
-	other.user, other.password = "alice", secret
+	other.login.Store(&[2]string{"alice", secret})
 	_, _, _, err = clone(t, cyclone.CloneSpec{URL: s.url("orders"), Username: "alice", Password: secret, Submodules: true})
 	if !errors.Is(err, cyclone.ErrForbidden) {
 		t.Errorf("a submodule behind a login of its own: %v", err)
@@ -295,7 +295,7 @@ func TestHostileSubmodule(t *testing.T) {
 
 func TestRedirectKeepsCredentials(t *testing.T) {
 	target := newServer(t)
-	target.user, target.password = "alice", secret
+	target.login.Store(&[2]string{"alice", secret})
 	target.repository(t, "orders").commit("file", "one", "First")
 	front := httptest.NewServer(http.RedirectHandler(target.URL, http.StatusFound))
 	defer front.Close()

@@ -19,13 +19,12 @@ import (
 // server is a real git server: git http-backend behind HTTP.
 type server struct {
 	*httptest.Server
-	dir      string
-	user     string // asked for when not empty
-	password string
-	oldOnly  bool         // speaks the protocol that gives advertised commits only
-	broken   atomic.Int32 // how many requests to answer with 502
-	denied   atomic.Int32 // requests without the right login
-	authed   sync.Map     // path -> Authorization headers that were seen
+	dir     string
+	login   atomic.Pointer[[2]string] // user and password, asked for when set
+	oldOnly atomic.Bool               // speaks the protocol that gives advertised commits only
+	broken  atomic.Int32              // how many requests to answer with 502
+	denied  atomic.Int32              // requests without the right login
+	authed  sync.Map                  // path -> Authorization headers that were seen
 }
 
 func newServer(t *testing.T) *server {
@@ -45,13 +44,13 @@ func newServer(t *testing.T) *server {
 			return
 		}
 		user, password, _ := r.BasicAuth()
-		if s.user != "" && (user != s.user || password != s.password) {
+		if login := s.login.Load(); login != nil && [2]string{user, password} != *login {
 			s.denied.Add(1)
 			w.Header().Set("WWW-Authenticate", `Basic realm="git"`)
 			http.Error(w, "login needed", http.StatusUnauthorized)
 			return
 		}
-		if s.oldOnly {
+		if s.oldOnly.Load() {
 			r.Header.Del("Git-Protocol")
 		}
 		backend.ServeHTTP(w, r)
