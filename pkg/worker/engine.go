@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,7 +32,7 @@ const (
 type Engine struct {
 	// Shared is set when the engine is the host's and runs already.
 	Shared bool
-	// Ready asks the engine's API whether it answers.
+	// Ready waits until the engine's API answers or ctx ends.
 	Ready func(ctx context.Context) error
 	// Root is the engine's data folder, Run the folder of its sockets and
 	// state, Socket the path of its API.
@@ -144,25 +145,66 @@ var unneeded = []string{
 	"io.containerd.nri.v1.nri", "io.containerd.monitor.v1.cgroups",
 }
 
-// await polls the API until it answers, the engine dies or time is up.
+// await waits until the API answers, the engine dies or time is up.
 func (e *Engine) await(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, engineStart)
 	defer cancel()
+	err := e.listening(ctx)
+	if err == nil {
+		err = e.Alive(ctx)
+	}
+	switch {
+	case err == nil:
+		return nil
+	case e.Err() != nil:
+		return e.Err()
+	case ctx.Err() != nil && context.Cause(ctx) != context.DeadlineExceeded:
+		return context.Cause(ctx)
+	}
+	return cyclone.Unavailable("the Docker engine did not answer within %s: %v%s", engineStart, err, e.quote())
+}
+
+// listening waits until the socket takes connections. It asks more often than
+// Ready does: every millisecond of it is one until the first line of a log.
+func (e *Engine) listening(ctx context.Context) error {
+	if e.Shared {
+		return nil
+	}
 	tick := time.NewTicker(enginePoll)
 	defer tick.Stop()
 	for {
-		err := e.Ready(ctx)
+		conn, err := (&net.Dialer{}).DialContext(ctx, "unix", e.Socket)
 		if err == nil {
-			return nil
+			return conn.Close()
 		}
 		select {
 		case <-e.died:
 			return e.why
 		case <-ctx.Done():
-			return cyclone.Unavailable("the Docker engine did not answer within %s: %v%s", engineStart, err, e.quote())
+			return err
 		case <-tick.C:
 		}
 	}
+}
+
+// Alive asks the engine whether it answers, until it does, ctx ends or the
+// engine dies.
+func (e *Engine) Alive(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	answered := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() {
+		select {
+		case <-e.died:
+			cancel()
+		case <-answered:
+		}
+	})
+	err := e.Ready(ctx)
+	close(answered)
+	watching.Wait()
+	return err
 }
 
 // spawn starts a child and watches it.

@@ -212,18 +212,16 @@ func (r *run) engineFirst(err error) error {
 	if !errors.As(err, &v) || v.status != cyclone.StatusError || r.Engine.Shared {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), aliveTime)
 	defer cancel()
-	if r.Engine.Ready(ctx) == nil {
-		return err
-	}
-	select {
-	case <-r.Engine.Died():
+	if r.Engine.Alive(ctx) != nil && r.Engine.Err() != nil {
 		return engineDied(r.Engine.Err()).in(v.stage, v.step)
-	case <-ctx.Done():
-		return err
 	}
+	return err
 }
+
+// aliveTime is how long an engine may take to show that it lives.
+const aliveTime = 2 * time.Second
 
 // step is one step while it runs.
 type step struct {

@@ -42,7 +42,12 @@ func (r *run) rollOut(ctx context.Context, s *step, i int, t cyclone.Target) err
 		done, err = r.Deployer.Deploy(ctx, rollout, lineWriter{s.output, cyclone.System})
 		done.Cluster = firstOf(done.Cluster, t.Cluster, t.Host)
 	}
+	known := done.Status // the deployer knows best whose fault it is
 	err = judge(ctx, s.stage, s.name, err)
+	var v *verdict
+	if errors.As(err, &v) && context.Cause(ctx) == nil && known.Final() {
+		v.status = known
+	}
 	done.Status = statusOf(err)
 	if err != nil {
 		done.Error = r.log.masked(firstOf(done.Error, err.Error()))
