@@ -98,9 +98,10 @@ func clientConfig(access cyclone.ClusterAccess) (*rest.Config, error) {
 		ContentConfig:   rest.ContentConfig{ContentType: runtime.ContentTypeJSON},
 		UserAgent:       "cyclone",
 		Timeout:         requestTimeout,
-		QPS:             20,
-		Burst:           40,
-		WarningHandler:  rest.NoWarnings{}, // otherwise they go to our own stderr
+		// Our pace is the rollout's own; client-go's limiter fails requests
+		// shortly before a deadline, which looks like a server that is down.
+		QPS:            -1,
+		WarningHandler: rest.NoWarnings{}, // otherwise they go to our own stderr
 	}
 	if access.Insecure {
 		config.CAData = nil // client-go refuses both at once

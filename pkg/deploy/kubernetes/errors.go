@@ -65,10 +65,9 @@ func explain(host, verb string, err error) error {
 	switch {
 	case err == nil:
 		return nil
+	case foreign(err):
+		return notKubernetes(host)
 	case apierrors.IsNotFound(err):
-		if apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
-			return notKubernetes(host)
-		}
 		return err
 	case apierrors.IsUnauthorized(err):
 		return cyclone.Forbidden("%s: the API server at %s does not accept the token (401): it is wrong, has expired or belongs to another cluster", verb, host)
@@ -90,6 +89,18 @@ func explain(host, verb string, err error) error {
 	return cyclone.Unavailable("%s: the API server at %s: %v", verb, host, err)
 }
 
+// foreign reports whether the answer came from something that is not an API
+// server: it is an error, but not in Kubernetes' form.
+func foreign(err error) bool {
+	var status apierrors.APIStatus
+	if !errors.As(err, &status) || !apierrors.HasStatusCause(err, metav1.CauseTypeUnexpectedServerResponse) {
+		return false
+	}
+	// A proxy in front of one says 401, 403, 429 and 5xx in its own form.
+	code := status.Status().Code
+	return code == http.StatusBadRequest || code == http.StatusNotFound || code == http.StatusMethodNotAllowed
+}
+
 func notKubernetes(host string) error {
 	return cyclone.Unavailable("%s answers, but not like a Kubernetes API server with Deployments (apps/v1, Kubernetes 1.9 or later); check the address", host)
 }
@@ -107,9 +118,11 @@ func reason(err error) error {
 // transient reports whether the same request may succeed a moment later.
 func transient(err error) bool {
 	var timeout interface{ Timeout() bool }
+	var status apierrors.APIStatus
 	switch {
-	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err),
-		apierrors.IsServiceUnavailable(err), apierrors.IsInternalError(err), apierrors.IsUnexpectedServerError(err):
+	case apierrors.IsServerTimeout(err), apierrors.IsTimeout(err), apierrors.IsTooManyRequests(err):
+		return true
+	case errors.As(err, &status) && status.Status().Code >= http.StatusInternalServerError:
 		return true
 	case utilnet.IsConnectionRefused(err), utilnet.IsConnectionReset(err), utilnet.IsProbableEOF(err), utilnet.IsHTTP2ConnectionLost(err):
 		return true

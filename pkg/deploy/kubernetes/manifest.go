@@ -169,10 +169,17 @@ func blank(document []byte) bool {
 }
 
 func (m *manifest) add(strict runtime.Decoder, document []byte) error {
-	object, kind, err := strict.Decode(document, nil, nil)
-	if runtime.IsNotRegisteredError(err) && kind != nil {
-		return fmt.Errorf("kind %s (%s) is not known; a manifest may have apps/v1 Deployment, v1 Service and v1 ConfigMap", kind.Kind, kind.GroupVersion())
+	var is metav1.TypeMeta
+	if err := yaml.Unmarshal(document, &is); err != nil {
+		return err
 	}
+	switch is {
+	case metav1.TypeMeta{Kind: "Deployment", APIVersion: "apps/v1"}, metav1.TypeMeta{Kind: "Service", APIVersion: "v1"},
+		metav1.TypeMeta{Kind: "ConfigMap", APIVersion: "v1"}:
+	default:
+		return fmt.Errorf("kind %q of apiVersion %q is not created from here; a manifest may have Deployment (apps/v1), Service (v1) and ConfigMap (v1)", is.Kind, is.APIVersion)
+	}
+	object, _, err := strict.Decode(document, nil, nil)
 	if err != nil {
 		return err
 	}
@@ -183,8 +190,6 @@ func (m *manifest) add(strict runtime.Decoder, document []byte) error {
 		m.services = append(m.services, o)
 	case *corev1.ConfigMap:
 		m.configMaps = append(m.configMaps, o)
-	default:
-		return fmt.Errorf("kind %s is not created from here; a manifest may have apps/v1 Deployment, v1 Service and v1 ConfigMap", kind.Kind)
 	}
 	return nil
 }
