@@ -1,0 +1,193 @@
+package httpapi
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+
+	"github.com/distribution/reference"
+	"github.com/gorilla/mux"
+
+	"cyclone/pkg/cyclone"
+)
+
+func eventID(r *http.Request) cyclone.EventID {
+	return cyclone.EventID(mux.Vars(r)["event"])
+}
+
+// event finds the event of the address.
+func (s *Server) event(r *http.Request) (*cyclone.Event, error) {
+	e, err := s.Events.Find(r.Context(), eventID(r))
+	if err != nil {
+		return nil, notFound(err, "event %q does not exist", clip(string(eventID(r)), 60))
+	}
+	return e, nil
+}
+
+// eventView writes empty lists as [].
+func eventView(e *cyclone.Event) *cyclone.Event {
+	view := *e
+	if view.Stages == nil {
+		view.Stages = []cyclone.StageState{}
+	}
+	if view.Deployments == nil {
+		view.Deployments = []cyclone.Deployment{}
+	}
+	return &view
+}
+
+func (s *Server) listProjectEvents(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.project(r)
+	if err != nil {
+		return err
+	}
+	return s.writeEvents(w, r, p.Name)
+}
+
+func (s *Server) listEvents(w http.ResponseWriter, r *http.Request) error {
+	return s.writeEvents(w, r, "")
+}
+
+func (s *Server) writeEvents(w http.ResponseWriter, r *http.Request, project cyclone.ProjectName) error {
+	q := queryOf(r)
+	query := cyclone.EventQuery{
+		Project: project, Statuses: q.statuses("status"), Branch: q.values.Get("branch"), Kind: q.kind("kind"),
+		Since: q.time("since"), Until: q.time("until"), Page: q.page(),
+	}
+	if err := q.bad.OrNil(); err != nil {
+		return err
+	}
+	list, err := s.Events.List(r.Context(), query)
+	if err != nil {
+		return fmt.Errorf("list events: %w", err)
+	}
+	for i, e := range list.Items {
+		list.Items[i] = eventView(e)
+	}
+	return show(w, listOf(list))
+}
+
+func (s *Server) showEvent(w http.ResponseWriter, r *http.Request) error {
+	e, err := s.event(r)
+	if err != nil {
+		return err
+	}
+	return show(w, eventView(e))
+}
+
+func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
+	p, err := s.project(r)
+	if err != nil {
+		return err
+	}
+	var request cyclone.StartRequest
+	if err := readOptionalJSON(w, r, &request); err != nil {
+		return err
+	}
+	if err := checkStart(&request); err != nil {
+		return err
+	}
+	request.Actor = actor(r)
+	e, err := s.Trigger.Start(r.Context(), p, request)
+	if err != nil {
+		return fmt.Errorf("start event: %w", err)
+	}
+	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
+}
+
+// checkStart reports everything that is wrong with a manual event at once.
+func checkStart(r *cyclone.StartRequest) error {
+	var bad cyclone.InvalidError
+	sources := 0
+	for _, part := range []struct{ field, value string }{
+		{"ref", r.Ref}, {"branch", r.Branch}, {"tag", r.Tag}, {"commit", r.Commit},
+	} {
+		if part.value == "" {
+			continue
+		}
+		sources++
+		if sources > 1 {
+			bad.Add(part.field, "only one of ref, branch, tag and commit may be given")
+		}
+		if !validBranch(part.value) {
+			bad.Add(part.field, "is not the name of a %s", part.field)
+		}
+	}
+	if r.Commit != "" && strings.Trim(strings.ToLower(r.Commit), "0123456789abcdef") != "" {
+		bad.Add("commit", "must be a commit's hash in hexadecimal")
+	}
+	if r.Version != "" && !reference.TagRegexp.MatchString(r.Version) || len(r.Version) > 128 {
+		bad.Add("version", "must be fit to be an image's tag: up to 128 letters, digits, '_', '.' and '-'")
+	}
+	checkStages("stages", r.Stages, &bad)
+	checkEnvironment("variables", r.Variables, &bad)
+	return bad.OrNil()
+}
+
+// cancelBody may say why.
+type cancelBody struct {
+	Reason string `json:"reason"`
+}
+
+func (s *Server) cancelEvent(w http.ResponseWriter, r *http.Request) error {
+	var body cancelBody
+	if err := readOptionalJSON(w, r, &body); err != nil {
+		return err
+	}
+	var bad cyclone.InvalidError
+	checkText("reason", body.Reason, 500, &bad)
+	if err := bad.OrNil(); err != nil {
+		return err
+	}
+	if _, err := s.event(r); err != nil {
+		return err
+	}
+	reason := "canceled by " + actor(r)
+	if body.Reason != "" {
+		reason += ": " + body.Reason
+	}
+	e, err := s.Progress.Cancel(r.Context(), eventID(r), reason)
+	if err != nil {
+		return fmt.Errorf("cancel event: %w", err)
+	}
+	return show(w, eventView(e))
+}
+
+// rerunBody may name the stage to begin with.
+type rerunBody struct {
+	From cyclone.Stage `json:"from"`
+}
+
+func (s *Server) rerunEvent(w http.ResponseWriter, r *http.Request) error {
+	var body rerunBody
+	if err := readOptionalJSON(w, r, &body); err != nil {
+		return err
+	}
+	if body.From != "" {
+		var bad cyclone.InvalidError
+		checkOneOf("from", string(body.From), &bad, texts(cyclone.Stages)...)
+		if err := bad.OrNil(); err != nil {
+			return err
+		}
+	}
+	parent, err := s.event(r)
+	if err != nil {
+		return err
+	}
+	e, err := s.Trigger.Rerun(r.Context(), parent, actor(r), body.From)
+	if err != nil {
+		return fmt.Errorf("rerun event: %w", err)
+	}
+	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
+}
+
+func (s *Server) approveEvent(w http.ResponseWriter, r *http.Request) error {
+	if _, err := s.event(r); err != nil {
+		return err
+	}
+	e, err := s.Progress.Approve(r.Context(), eventID(r), actor(r))
+	if err != nil {
+		return fmt.Errorf("approve event: %w", err)
+	}
+	return show(w, eventView(e))
+}

@@ -1,0 +1,209 @@
+package httpapi
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"strconv"
+	"time"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/livelog"
+)
+
+// How long a viewer that hears nothing waits before it looks into the store:
+// the worker may be connected to another replica. When it is connected to
+// this one, looking is only a precaution.
+const (
+	lookEvery     = time.Second
+	lookEveryHere = 15 * time.Second
+)
+
+// viewerMessages bounds what a viewer may send: nothing but goodbye.
+const viewerMessages = 4 << 10
+
+// streamLog replays an event's log from a line on and then follows it.
+func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) error {
+	e, err := s.event(r)
+	if err != nil {
+		return err
+	}
+	q := queryOf(r)
+	from, tail := q.number("from", 1, 0), q.number("tail", 1, 0)
+	if from > 0 && tail > 0 {
+		q.bad.Add("tail", "only one of from and tail may be given")
+	}
+	if err := q.bad.OrNil(); err != nil {
+		return err
+	}
+	if tail > 0 {
+		last, err := s.Logs.Last(r.Context(), e.ID)
+		if err != nil {
+			return fmt.Errorf("find end of log: %w", err)
+		}
+		from = last - tail + 1
+	}
+	c, err := s.upgrade(w, r, "", viewerPatience)
+	if c == nil {
+		return err
+	}
+	defer s.release(c)
+	c.ping(pingEvery)
+	readerDone := c.read(viewerMessages, func(int, []byte) error { return nil })
+	v := &viewer{server: s, socket: c, id: e.ID, next: max(from, 1), stages: map[cyclone.Stage]string{}}
+	err = v.run(c.ctx)
+	if c.ctx.Err() != nil {
+		err = context.Cause(c.ctx)
+	}
+	if err != nil && !errors.Is(err, errLeft) && !errors.Is(err, errDraining) {
+		s.Log.WarnContext(c.ctx, "log stream broke off", "event", e.ID, "request", requestID(r), "error", err)
+	}
+	c.part(err, readerDone)
+	return nil
+}
+
+// viewer is one reader of an event's log.
+type viewer struct {
+	server *Server
+	socket *socket
+	id     cyclone.EventID
+	next   int64                    // the number of the next line to send
+	stages map[cyclone.Stage]string // as last sent
+}
+
+// run sends the log until the event is over. Looking into the store and
+// listening alternate: whatever a live message cannot continue without a gap
+// is fetched from the store, which has every line before it is announced.
+func (v *viewer) run(ctx context.Context) error {
+	// Listening begins before looking, so that nothing falls in between.
+	live := v.server.Live.Subscribe(string(v.id))
+	defer live.Close()
+	for {
+		e, err := v.server.Events.Find(ctx, v.id)
+		if err != nil {
+			return notFound(err, "the event was deleted")
+		}
+		if err := v.sendStages(e); err != nil {
+			return err
+		}
+		// A final event was read before its log: that is then complete.
+		if err := v.replay(ctx); err != nil {
+			return err
+		}
+		if e.Status.Final() {
+			return v.sendEnd(e)
+		}
+		wait := lookEvery
+		if v.server.sockets.connected(workerPeer(e.Worker.ID)) {
+			wait = lookEveryHere
+		}
+		if err := v.follow(ctx, live, wait); err != nil {
+			return err
+		}
+	}
+}
+
+func (v *viewer) replay(ctx context.Context) error {
+	return v.server.eachLines(ctx, v.id, v.next, math.MaxInt64-1, v.sendLines)
+}
+
+// follow sends live messages until it is time to look into the store.
+func (v *viewer) follow(ctx context.Context, live *livelog.Reader, wait time.Duration) error {
+	for {
+		short, cancel := context.WithTimeout(ctx, wait)
+		m, err := live.Next(short)
+		cancel()
+		switch {
+		case ctx.Err() != nil:
+			return context.Cause(ctx)
+		case errors.Is(err, livelog.ErrLagged), errors.Is(err, context.DeadlineExceeded):
+			return nil
+		case err != nil:
+			return err
+		}
+		look, err := v.take(m.Value)
+		if look || err != nil {
+			return err
+		}
+	}
+}
+
+// take sends what a live message brings and reports whether the store has to
+// be looked into.
+func (v *viewer) take(value any) (look bool, err error) {
+	switch value := value.(type) {
+	case cyclone.Chunk:
+		switch {
+		case value.Last() < v.next:
+			return false, nil
+		case value.First > v.next:
+			return true, nil
+		}
+		return false, v.sendChunk(value)
+	case cyclone.Line:
+		if value.N < v.next {
+			return false, nil
+		}
+		return false, v.socket.send(append(appendLine([]byte(`{"type":"partial",`), &value), '}'))
+	case *cyclone.Event:
+		return value.Status.Final(), v.sendStages(value)
+	}
+	return false, nil
+}
+
+func (v *viewer) sendChunk(c cyclone.Chunk) error {
+	if c.First < v.next {
+		lines, err := linesOf(c, v.next, c.Last())
+		if err != nil {
+			return err
+		}
+		return v.sendLines(lines)
+	}
+	frames, err := v.server.frames.frames(v.id, c)
+	if err != nil {
+		return err
+	}
+	for _, frame := range frames {
+		if err := v.socket.sendPrepared(frame); err != nil {
+			return err
+		}
+	}
+	v.next = c.Last() + 1
+	return nil
+}
+
+func (v *viewer) sendLines(lines []cyclone.Line) error {
+	for _, frame := range lineFrames(lines) {
+		if err := v.socket.send(frame); err != nil {
+			return err
+		}
+	}
+	v.next = lines[len(lines)-1].N + 1
+	return nil
+}
+
+// sendStages sends the stages that are not as they were last sent.
+func (v *viewer) sendStages(e *cyclone.Event) error {
+	for _, stage := range e.Stages {
+		data, err := json.Marshal(stage)
+		if err != nil {
+			return fmt.Errorf("encode stage: %w", err)
+		}
+		if v.stages[stage.Name] == string(data) {
+			continue
+		}
+		v.stages[stage.Name] = string(data)
+		if err := v.socket.send([]byte(`{"type":"stage","stage":` + string(data) + `}`)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (v *viewer) sendEnd(e *cyclone.Event) error {
+	end := `{"type":"end","status":"` + string(e.Status) + `","lines":` + strconv.FormatInt(e.LogLines, 10) + `}`
+	return v.socket.send([]byte(end))
+}
