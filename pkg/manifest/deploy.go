@@ -147,8 +147,8 @@ func (v value) token() string {
 // kubernetesName reads the name of something in a cluster. Kubernetes judges
 // names itself; what could change the request is refused here.
 func (v value) kubernetesName() string {
-	text, final, ok := v.expandableWord()
-	if ok && final {
+	text, _, ok := v.expandableWord()
+	if ok {
 		checkKubernetesName(v, text)
 	}
 	return text

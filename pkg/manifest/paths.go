@@ -15,10 +15,12 @@ func leaves(p string) bool {
 }
 
 // inside reads a relative path that stays in the repository, counted from
-// base, a path of the repository.
+// base, a path of the repository. References that are still in it count as
+// the name of one folder: the path is checked again once they are replaced,
+// and one that never is must not lead anywhere either.
 func (v value) inside(base string) string {
-	text, final, ok := v.expandableWord()
-	if !ok || !final {
+	text, _, ok := v.expandableWord()
+	if !ok {
 		return text
 	}
 	switch {
@@ -40,7 +42,7 @@ func (b block) dockerfile() (contextDir, name string) {
 	}
 	if v, ok := b.find("dockerfile_name"); ok {
 		base := contextDir
-		if strings.Contains(base, "${") || leaves(base) {
+		if leaves(base) { // reported already
 			base = "."
 		}
 		name = v.inside(base)
