@@ -231,7 +231,7 @@ func filters(t *testing.T, s Stores) {
 				want = append(want, e.ID)
 			}
 		}
-		got := pages(t, 5, func(e *cyclone.Event) string { return string(e.ID) },
+		got := pages(t, 16, func(e *cyclone.Event) string { return string(e.ID) },
 			func(p cyclone.Page) (cyclone.List[*cyclone.Event], error) {
 				q.Page = p
 				l, err := s.Events.List(t.Context(), q)

@@ -1,0 +1,132 @@
+package mongo_test
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"log/slog"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/uuid"
+	driver "go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+
+	"cyclone/pkg/store/mongo"
+	"cyclone/pkg/store/storetest"
+)
+
+// server starts the stand-in and returns its URI.
+func server(t testing.TB) string {
+	t.Helper()
+	cmd := exec.Command(standin(t))
+	cmd.Stderr = os.Stderr
+	hold, err := cmd.StdinPipe() // it ends when this closes, even by our own death
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		_ = hold.Close() // what counts is how it ends
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("MongoDB stand-in: %v", err)
+		}
+	})
+	line, err := bufio.NewReader(out).ReadString('\n')
+	if err != nil {
+		t.Fatalf("the MongoDB stand-in printed no URI: %v", err)
+	}
+	return strings.TrimSpace(line)
+}
+
+// standin is the path of the stand-in's binary, which is built when it is not
+// in the cache.
+func standin(t testing.TB) string {
+	t.Helper()
+	if path := os.Getenv("CYCLONE_TEST_MONGO_STANDIN"); path != "" {
+		return path
+	}
+	script, err := filepath.Abs("../../../scripts/mongo-standin.sh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.Command(script)
+	build.Stderr = os.Stderr
+	out, err := build.Output()
+	if err != nil {
+		t.Fatalf("build the MongoDB stand-in: %v", err)
+	}
+	return strings.TrimSpace(string(out))
+}
+
+// inDatabase is the URI with another database.
+func inDatabase(t testing.TB, uri, name string) string {
+	t.Helper()
+	u, err := url.Parse(uri)
+	if err != nil {
+		t.Fatal(err)
+	}
+	u.Path = "/" + name
+	return u.String()
+}
+
+// open opens an empty database, which is dropped at the end of the test.
+func open(t testing.TB, uri string) *mongo.Store {
+	t.Helper()
+	name := "cyclone-test-" + uuid.NewString()
+	s, err := mongo.Open(t.Context(), inDatabase(t, uri, name), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := s.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+		drop(t, uri, name)
+	})
+	return s
+}
+
+func drop(t testing.TB, uri, name string) {
+	ctx := context.Background() // t's is over at clean-up
+	client, err := driver.Connect(options.Client().ApplyURI(uri))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := client.Database(name).Drop(ctx); err != nil {
+		t.Errorf("drop database %s: %v", name, err)
+	}
+	_ = client.Disconnect(ctx) // nothing depends on it
+}
+
+func stores(s *mongo.Store) storetest.Stores {
+	return storetest.Stores{
+		Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
+		Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
+	}
+}
+
+func TestContract(t *testing.T) {
+	uri := server(t)
+	storetest.Run(t, func(t testing.TB) storetest.Stores { return stores(open(t, uri)) })
+}
+
+// TestContractOnServer runs the same suite on the MongoDB that
+// CYCLONE_TEST_MONGODB_URI names, beside the stand-in.
+func TestContractOnServer(t *testing.T) {
+	uri := os.Getenv("CYCLONE_TEST_MONGODB_URI")
+	if uri == "" {
+		t.Skip("CYCLONE_TEST_MONGODB_URI is not set: the stand-in alone was tested")
+	}
+	storetest.Run(t, func(t testing.TB) storetest.Stores { return stores(open(t, uri)) })
+}

@@ -1,0 +1,213 @@
+// Package mongo is the store on MongoDB, for several servers at once: a replica
+// set of version 4.4 or later. Documents are plain BSON with the names of the
+// API, so that an operator can read them with mongosh; forges' bodies, log
+// chunks and sealed values stand in them as bytes. Every write waits for the
+// majority of the replica set.
+//
+// It uses no transactions, no change streams and no scripts: each promise of
+// the store rests on one document or on a unique index. It is not for one
+// machine alone; that is package embedded.
+package mongo
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"go.mongodb.org/mongo-driver/v2/bson"
+	"go.mongodb.org/mongo-driver/v2/mongo"
+	"go.mongodb.org/mongo-driver/v2/mongo/options"
+	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
+	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
+	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
+
+	"cyclone/pkg/cyclone"
+)
+
+const (
+	defaultDatabase = "cyclone"
+	// callTimeout bounds a call whose ctx has no deadline, elections included.
+	callTimeout = 30 * time.Second
+	// selectTimeout bounds the wait for a server that takes writes.
+	selectTimeout = 10 * time.Second
+	// pingTimeout bounds one attempt of Open and Ping.
+	pingTimeout   = 5 * time.Second
+	firstBackoff  = 250 * time.Millisecond
+	longestWait   = 10 * time.Second
+	authFailed    = 18 // MongoDB's error codes
+	notAuthorized = 13
+)
+
+// Store is a connected database. All its parts are safe for concurrent use.
+type Store struct {
+	Projects   *Projects
+	Events     *Events // also the queue
+	Logs       *Logs
+	Deliveries *Deliveries
+	Clusters   *Clusters
+	Secrets    *Secrets
+	Settings   *Settings
+
+	client *mongo.Client
+}
+
+// Open connects to the database that a mongodb:// URI names ("cyclone" when it
+// names none) and makes the indexes. It waits for the server until ctx ends and
+// logs what it waits for. ErrInvalid when the URI cannot be used, ErrForbidden
+// when the server refuses the user.
+func Open(ctx context.Context, uri string, log *slog.Logger) (*Store, error) {
+	o := options.Client().ApplyURI(uri).SetAppName("cyclone")
+	if err := o.Validate(); err != nil {
+		return nil, cyclone.Invalid("store", "the MongoDB URI cannot be used: %v", err)
+	}
+	o.SetWriteConcern(writeconcern.Majority()).SetReadPreference(readpref.Primary()).
+		SetRegistry(registry()).SetBSONOptions(&options.BSONOptions{UseJSONStructTags: true})
+	if o.Timeout == nil {
+		o.SetTimeout(callTimeout)
+	}
+	if o.ServerSelectionTimeout == nil {
+		o.SetServerSelectionTimeout(selectTimeout)
+	}
+	client, err := mongo.Connect(o)
+	if err != nil {
+		return nil, cyclone.Invalid("store", "the MongoDB URI cannot be used: %v", err)
+	}
+	s := parts(client, client.Database(database(uri)))
+	if err := s.wait(ctx, strings.Join(o.Hosts, ","), log); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, nil
+}
+
+func parts(client *mongo.Client, db *mongo.Database) *Store {
+	events, logs := db.Collection("events"), db.Collection("logs")
+	deliveries, secrets := db.Collection("deliveries"), db.Collection("secrets")
+	return &Store{
+		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs},
+		Events:   &Events{events}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
+		Clusters: &Clusters{db.Collection("clusters")}, Secrets: &Secrets{secrets},
+		Settings: &Settings{db.Collection("settings")},
+		client:   client,
+	}
+}
+
+// database is the path of the URI, which may name several hosts.
+func database(uri string) string {
+	_, rest, _ := strings.Cut(uri, "://")
+	rest, _, _ = strings.Cut(rest, "?")
+	if _, name, _ := strings.Cut(rest, "/"); name != "" {
+		return name
+	}
+	return defaultDatabase
+}
+
+// wait tries until the server answers and the indexes stand.
+func (s *Store) wait(ctx context.Context, hosts string, log *slog.Logger) error {
+	for backoff := firstBackoff; ; backoff = min(2*backoff, longestWait) {
+		err := s.Ping(ctx)
+		if err == nil {
+			err = s.makeIndexes(ctx)
+		}
+		var refused mongo.ServerError
+		switch {
+		case err == nil:
+			return nil
+		case errors.As(err, &refused) && (refused.HasErrorCode(authFailed) || refused.HasErrorCode(notAuthorized)):
+			return fmt.Errorf("open store at %s: %w: %w", hosts, cyclone.ErrForbidden, err)
+		case !errors.Is(err, cyclone.ErrUnavailable):
+			return err
+		}
+		log.WarnContext(ctx, "waiting for MongoDB", "hosts", hosts, "error", err, "again_in", backoff)
+		select {
+		case <-time.After(backoff):
+		case <-ctx.Done():
+			return fmt.Errorf("wait for MongoDB at %s: %w", hosts, errors.Join(context.Cause(ctx), err))
+		}
+	}
+}
+
+// Close ends the connections; calls under way fail.
+func (s *Store) Close() error {
+	ctx, stop := context.WithTimeout(context.Background(), pingTimeout)
+	defer stop()
+	return s.client.Disconnect(ctx)
+}
+
+// Ping returns ErrUnavailable with the reason when no server takes writes.
+func (s *Store) Ping(ctx context.Context) error {
+	ctx, stop := context.WithTimeout(ctx, pingTimeout)
+	defer stop()
+	return wrap(s.client.Ping(ctx, readpref.Primary()), "reach MongoDB")
+}
+
+// indexes that the queries of this package use, by collection.
+var indexes = map[string][]index{
+	"events": {
+		{keys: bson.D{{Key: "key", Value: 1}}, unique: true},
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "number", Value: 1}}, unique: true},
+		{keys: bson.D{{Key: "status", Value: 1}, {Key: "project", Value: 1}, {Key: "number", Value: 1}}},
+		{keys: bson.D{{Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "status", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "status", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "branch", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "trigger.kind", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "noticeDue", Value: 1}}},
+	},
+	"logs": {{keys: bson.D{{Key: "event", Value: 1}, {Key: "last", Value: 1}}}},
+	"deliveries": {
+		{keys: bson.D{{Key: "project", Value: 1}, {Key: "receivedAt", Value: -1}, {Key: "_id", Value: -1}}},
+		{keys: bson.D{{Key: "handled", Value: 1}, {Key: "receivedAt", Value: 1}}},
+	},
+	"secrets": {{keys: bson.D{{Key: "project", Value: 1}, {Key: "name", Value: 1}}, unique: true}},
+}
+
+type index struct {
+	keys   bson.D
+	unique bool
+}
+
+func (s *Store) makeIndexes(ctx context.Context) error {
+	db := s.Events.c.Database()
+	for name, list := range indexes {
+		models := make([]mongo.IndexModel, len(list))
+		for i, ix := range list {
+			models[i] = mongo.IndexModel{Keys: ix.keys}
+			if ix.unique {
+				models[i].Options = options.Index().SetUnique(true)
+			}
+		}
+		if _, err := db.Collection(name).Indexes().CreateMany(ctx, models); err != nil {
+			return wrap(err, "make indexes of %s", name)
+		}
+	}
+	return nil
+}
+
+// wrap puts "verb object" before an error and gives those of a server that
+// cannot be reached the kind ErrUnavailable. Errors that this package made
+// itself say what and where already.
+func wrap(err error, format string, args ...any) error {
+	if err == nil || said(err) {
+		return err
+	}
+	what := fmt.Sprintf(format, args...)
+	var unselected topology.ServerSelectionError
+	var labeled mongo.LabeledError
+	switch {
+	case errors.Is(err, context.Canceled):
+	case errors.As(err, &unselected), errors.Is(err, mongo.ErrClientDisconnected),
+		errors.As(err, &labeled) && labeled.HasErrorLabel("RetryableWriteError"),
+		mongo.IsNetworkError(err), mongo.IsTimeout(err):
+		return fmt.Errorf("%s: %w: %w", what, cyclone.ErrUnavailable, err)
+	}
+	return fmt.Errorf("%s: %w", what, err)
+}
+
+func said(err error) bool {
+	return errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, cyclone.ErrConflict) ||
+		errors.Is(err, cyclone.ErrInvalid) || errors.Is(err, cyclone.ErrUnavailable)
+}
