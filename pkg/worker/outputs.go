@@ -47,6 +47,8 @@ func (r *run) takeOutputs(ctx context.Context, s *step, c cyclone.Step, spec cyc
 		switch {
 		case errors.Is(err, cyclone.ErrNotFound), err == nil && n == 0:
 			return failure(s.stage, s.name, "output %q is missing: there is no %s in the container", text, w.from)
+		case err != nil && strings.Contains(err.Error(), "path escapes from parent"): // os.Root has no error value for it
+			return failure(s.stage, s.name, "output %q would leave the source tree", text)
 		case err != nil:
 			return fmt.Errorf("output %q: %w", text, err)
 		}
@@ -126,11 +128,20 @@ func (r *run) take(ctx context.Context, w wanted, id string) (int, error) {
 
 // checkInPlace looks at an output that is in the source tree already.
 func (r *run) checkInPlace(name string) (int, error) {
-	if _, err := r.root.Lstat(name); errors.Is(err, fs.ErrNotExist) {
+	info, err := r.root.Lstat(name)
+	if errors.Is(err, fs.ErrNotExist) {
 		return 0, nil
 	}
+	if err == nil && info.Mode()&fs.ModeSymlink != 0 {
+		// WalkDir would follow this one.
+		target, err := r.root.Readlink(name)
+		if err != nil {
+			return 0, err
+		}
+		return 1, checkLink(name, target)
+	}
 	count := 0
-	err := fs.WalkDir(r.root.FS(), name, func(p string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(r.root.FS(), name, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return pathReason(err)
 		}

@@ -24,16 +24,16 @@ func (r *run) handle(ctx context.Context) cyclone.Result {
 		r.prefetch(ctx)
 	}
 	if err := r.runStage(ctx, stage{cyclone.StageClone, r.clone}); err != nil {
-		return r.result(ctx, err)
+		return r.result(err)
 	}
 	todo := r.todo()
 	for i, s := range todo {
 		if err := r.runStage(ctx, s); err != nil {
 			r.skipStages(names(todo[i+1:]))
-			return r.result(ctx, err)
+			return r.result(err)
 		}
 	}
-	return r.result(ctx, nil)
+	return r.result(nil)
 }
 
 // todo lists the stages that the pipeline has and the job lets run.

@@ -53,6 +53,9 @@ func judge(ctx context.Context, stage cyclone.Stage, step string, err error) err
 	var v *verdict
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
+		if errors.Is(cause, context.Canceled) {
+			err = &verdict{status: cyclone.StatusError, message: "the worker was stopped before the event was over"}
+		}
 	}
 	if errors.As(err, &v) {
 		return v.in(stage, step)
@@ -96,16 +99,13 @@ func diskFull(err error) bool {
 }
 
 // result is the result of the run whose stages ended with err.
-func (r *run) result(ctx context.Context, err error) cyclone.Result {
+func (r *run) result(err error) cyclone.Result {
 	if err == nil {
 		return cyclone.Result{Status: cyclone.StatusSuccess, Reason: r.remark, LastLine: r.log.last()}
 	}
 	var v *verdict
 	if !errors.As(err, &v) {
 		v = &verdict{status: cyclone.StatusError, message: err.Error()}
-		if cause := context.Cause(ctx); errors.Is(cause, context.Canceled) {
-			v.message = "the worker was stopped before the event was over"
-		}
 	}
 	message := r.log.masked(v.message)
 	return cyclone.Result{

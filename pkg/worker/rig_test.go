@@ -1,0 +1,219 @@
+package worker_test
+
+import (
+	"archive/tar"
+	"context"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/cyclonetest"
+	"cyclone/pkg/logchunk"
+	"cyclone/pkg/worker"
+)
+
+const sha = "3f2a1b9c4d5e6f708192a3b4c5d6e7f801234567"
+
+// server is the other end of a worker's connection.
+type server struct {
+	job      *cyclone.Job
+	canceled chan string
+	done     chan struct{}
+	err      error
+
+	mu      sync.Mutex
+	lines   []cyclone.Line
+	partial []cyclone.Line
+	reports []cyclone.Report
+	result  *cyclone.Result
+	// seen is called with every line.
+	seen func(l cyclone.Line)
+}
+
+func (s *server) Engine(context.Context) (cyclone.EngineConfig, error) {
+	return cyclone.EngineConfig{}, nil
+}
+func (s *server) Job(context.Context) (*cyclone.Job, error) { return s.job, nil }
+func (s *server) Canceled() <-chan string                   { return s.canceled }
+func (s *server) Done() <-chan struct{}                     { return s.done }
+
+func (s *server) Err() error {
+	select {
+	case <-s.done:
+		return s.err
+	default:
+		return nil
+	}
+}
+
+func (s *server) Append(_ context.Context, c cyclone.Chunk) error {
+	lines, err := logchunk.Decode(c)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.lines = append(s.lines, lines...)
+	seen := s.seen
+	s.mu.Unlock()
+	for _, l := range lines {
+		if seen != nil {
+			seen(l)
+		}
+	}
+	return nil
+}
+
+func (s *server) Partial(l cyclone.Line) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.partial = append(s.partial, l)
+}
+
+func (s *server) Report(r cyclone.Report) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.reports = append(s.reports, r)
+	return nil
+}
+
+func (s *server) Finish(_ context.Context, r cyclone.Result) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.result = &r
+	return nil
+}
+
+// log is the whole log, a line as "step| text".
+func (s *server) log() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var b strings.Builder
+	for _, l := range s.lines {
+		b.WriteString(l.Step + "| " + l.Text + "\n")
+	}
+	return b.String()
+}
+
+func (s *server) last() cyclone.Report {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.reports) == 0 {
+		return cyclone.Report{}
+	}
+	return s.reports[len(s.reports)-1]
+}
+
+// rig is a worker with everything around it made up.
+type rig struct {
+	server  *server
+	engine  *cyclonetest.Engine
+	docker  *worker.Engine
+	source  *cyclonetest.Source
+	cluster *cyclonetest.Cluster
+	dir     string
+}
+
+// newRig returns a rig whose repository has the given caicloud.yml ("" for
+// none) and files.
+func newRig(t *testing.T, config string, files map[string]string) *rig {
+	t.Helper()
+	all := map[string]string{}
+	if config != "" {
+		all["caicloud.yml"] = config
+	}
+	for k, v := range files {
+		all[k] = v
+	}
+	event := cyclone.Event{
+		ID: "ev1", Project: "orders", Number: 42, Trigger: cyclone.Trigger{Kind: cyclone.KindPush},
+		Ref: "refs/heads/main", Branch: "main", Commit: cyclone.Commit{SHA: sha, Message: "Fix"},
+	}
+	return &rig{
+		server: &server{
+			canceled: make(chan string, 1), done: make(chan struct{}),
+			job: &cyclone.Job{
+				Fence: cyclone.Fence{Event: "ev1", Worker: "w1", Attempt: 1}, Event: event,
+				Project: cyclone.Project{
+					Name: "orders", Image: "registry.test/orders",
+					Repository: cyclone.Repository{Type: "git", URL: "https://git.test/orders.git"},
+				},
+				Variables: map[string]string{"GOFLAGS": "-mod=vendor"},
+				Stages:    cyclone.Stages, Push: true, Timeout: cyclone.Duration(time.Minute),
+				Secrets: map[string]cyclone.JobSecret{"token": {Value: "hush-hush-9", Masked: true}},
+			},
+		},
+		engine: &cyclonetest.Engine{
+			Remote: map[string]cyclone.ImageInfo{"alpine": {}, "golang:1.26": {}, "postgres": {}},
+			Errors: map[string]error{},
+			Files:  map[string][]tar.Header{},
+		},
+		docker:  worker.SharedEngine(func(context.Context) error { return nil }, slog.New(slog.DiscardHandler)),
+		source:  &cyclonetest.Source{Commit: cyclone.Commit{SHA: sha, Message: "Fix", Author: "A <a@x>"}, Files: all},
+		cluster: &cyclonetest.Cluster{},
+		dir:     t.TempDir(),
+	}
+}
+
+// run runs the event and returns its result.
+func (r *rig) run(t *testing.T) cyclone.Result {
+	t.Helper()
+	return r.runIn(t, t.Context())
+}
+
+func (r *rig) runIn(t *testing.T, ctx context.Context) cyclone.Result {
+	t.Helper()
+	w := &worker.Worker{
+		Server: r.server, Engine: r.docker, Containers: r.engine, Images: r.engine.Images(), Networks: r.engine,
+		Cloner:   func(string) (cyclone.Cloner, error) { return r.source, nil },
+		Deployer: r.cluster, Dir: r.dir, Log: slog.New(slog.DiscardHandler),
+	}
+	if err := w.Run(ctx); err != nil {
+		t.Fatalf("Run: %v", err)
+	}
+	if left := r.engine.Left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "source")); err == nil {
+		t.Error("the source tree was left behind")
+	}
+	if r.server.result == nil {
+		t.Fatal("no result")
+	}
+	for i, l := range r.server.lines {
+		if want := r.server.job.LastLine + int64(i) + 1; l.N != want {
+			t.Fatalf("line %d has number %d", want, l.N)
+		}
+	}
+	if want := r.server.job.LastLine + int64(len(r.server.lines)); r.server.result.LastLine != want {
+		t.Errorf("the result says %d lines, there are %d", r.server.result.LastLine, want)
+	}
+	return *r.server.result
+}
+
+// stages is the last report's stages as "pre_build success, build skipped".
+func (r *rig) stages() string {
+	var out []string
+	for _, s := range r.server.last().Stages {
+		out = append(out, string(s.Name)+" "+string(s.Status))
+	}
+	return strings.Join(out, ", ")
+}
+
+// steps is the last report's steps of a stage as "pg success".
+func (r *rig) steps(stage cyclone.Stage) string {
+	var out []string
+	for _, s := range r.server.last().Stages {
+		if s.Name != stage {
+			continue
+		}
+		for _, st := range s.Steps {
+			out = append(out, st.Name+" "+string(st.Status))
+		}
+	}
+	return strings.Join(out, ", ")
+}
