@@ -48,7 +48,7 @@ func startTarget(ctx context.Context, binary, address string) (*target, error) {
 	if file := os.Getenv("KUBECONFIG"); file != "" {
 		return ownCluster(ctx, file)
 	}
-	s, err := kubestandin.Start(address)
+	s, err := kubestandin.Start(ctx, kubestandin.Options{BindAddress: address})
 	if err != nil {
 		return nil, err
 	}

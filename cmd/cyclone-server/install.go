@@ -1,0 +1,146 @@
+package main
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/httpapi"
+	"cyclone/pkg/seal"
+	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/mongo"
+)
+
+// stores is a store, whichever it is.
+type stores struct {
+	projects   cyclone.ProjectStore
+	events     cyclone.EventStore
+	queue      cyclone.Queue
+	logs       cyclone.LogStore
+	deliveries cyclone.DeliveryStore
+	clusters   cyclone.ClusterStore
+	secrets    cyclone.SecretStore
+	settings   cyclone.SettingStore
+	ping       func(context.Context) error
+	close      func() error
+}
+
+func openStores(ctx context.Context, s *settings, log *slog.Logger) (*stores, error) {
+	if folder := s.folder(); folder != "" {
+		st, err := embedded.Open(ctx, folder)
+		if err != nil {
+			return nil, fmt.Errorf("open store: %w", err)
+		}
+		return &stores{st.Projects, st.Events, st.Events, st.Logs, st.Deliveries, st.Clusters, st.Secrets, st.Settings, st.Ping, st.Close}, nil
+	}
+	st, err := mongo.Open(ctx, s.store, log)
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return &stores{st.Projects, st.Events, st.Events, st.Logs, st.Deliveries, st.Clusters, st.Secrets, st.Settings, st.Ping, st.Close}, nil
+}
+
+// installation is what all servers on one store have in common.
+type installation struct {
+	id     string
+	admin  httpapi.AdminToken
+	sealer *seal.Sealer
+}
+
+func (p *program) installation(ctx context.Context, s *settings, st *stores) (*installation, error) {
+	id, err := st.settings.SetOnce(ctx, "server-id", []byte(strings.ToLower(rand.Text()[:12])))
+	if err != nil {
+		return nil, fmt.Errorf("find out the installation's id: %w", err)
+	}
+	in := &installation{id: string(id)}
+	if in.sealer, err = sealer(ctx, s, st); err != nil {
+		return nil, err
+	}
+	in.admin, err = p.adminToken(ctx, s, st)
+	return in, err
+}
+
+// sealer makes the sealer, and refuses a key that is not the one with which
+// what is stored was sealed.
+func sealer(ctx context.Context, s *settings, st *stores) (*seal.Sealer, error) {
+	key := s.encryptionKey
+	if key == nil {
+		var err error
+		if key, err = keptKey(filepath.Join(s.folder(), "encryption.key")); err != nil {
+			return nil, fmt.Errorf("keep the encryption key: %w", err)
+		}
+	}
+	sealer, err := seal.New(key)
+	if err != nil {
+		return nil, err
+	}
+	proof, err := sealer.Seal("proof", []byte("cyclone"))
+	if err != nil {
+		return nil, err
+	}
+	if proof, err = st.settings.SetOnce(ctx, "key-proof", proof); err != nil {
+		return nil, fmt.Errorf("check the encryption key: %w", err)
+	}
+	if _, err := sealer.Open("proof", proof); err != nil {
+		return nil, &settingsError{errors.New("encryption-key: is not the key that this store's credentials were encrypted with")}
+	}
+	return sealer, nil
+}
+
+// keptKey reads the key from a file that only its owner may read, and makes it
+// when there is none. The file is complete before it has its name, so that a
+// crash leaves no half key.
+func keptKey(path string) ([]byte, error) {
+	text, err := os.ReadFile(path)
+	if err == nil {
+		return seal.ParseKey(strings.TrimSpace(string(text)))
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	key, err := seal.NewKey()
+	if err != nil {
+		return nil, err
+	}
+	made := path + ".new"
+	if err := os.WriteFile(made, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
+		return nil, err
+	}
+	return key, os.Rename(made, path)
+}
+
+// adminToken is the hash of the administrator's token: the configured one, or
+// the one made at the first start, which is printed then and never again.
+func (p *program) adminToken(ctx context.Context, s *settings, st *stores) (httpapi.AdminToken, error) {
+	const name = "admin-token-hash"
+	if s.adminToken != "" {
+		hash := httpapi.HashToken(s.adminToken)
+		return hash, st.settings.Set(ctx, name, []byte(hex.EncodeToString(hash[:])))
+	}
+	token := "cyc_" + rand.Text()
+	fresh := httpapi.HashToken(token)
+	kept, err := st.settings.SetOnce(ctx, name, []byte(hex.EncodeToString(fresh[:])))
+	if err != nil {
+		return fresh, fmt.Errorf("keep the administrator's token: %w", err)
+	}
+	raw, err := hex.DecodeString(string(kept))
+	if err != nil || len(raw) != sha256.Size {
+		return fresh, fmt.Errorf("the stored hash of the administrator's token is damaged; set CYCLONE_ADMIN_TOKEN to replace it")
+	}
+	hash := httpapi.AdminToken(raw)
+	if hash == fresh {
+		if _, err := fmt.Fprintf(p.stdout, "The administrator's token, shown only now: %s\n", token); err != nil {
+			return hash, fmt.Errorf("print the administrator's token: %w", err)
+		}
+	}
+	return hash, nil
+}

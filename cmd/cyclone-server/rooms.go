@@ -1,0 +1,191 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/deploy/kubernetes"
+	"cyclone/pkg/dispatch"
+	enginedocker "cyclone/pkg/engine/docker"
+	"cyclone/pkg/httpapi"
+	launchdocker "cyclone/pkg/launch/docker"
+	launchprocess "cyclone/pkg/launch/process"
+	"cyclone/pkg/livelog"
+	"cyclone/pkg/notify/mail"
+	"cyclone/pkg/progress"
+	"cyclone/pkg/scm/github"
+	"cyclone/pkg/trigger"
+)
+
+// rooms are the parts of a server, put together.
+type rooms struct {
+	settings   *settings
+	log        *slog.Logger
+	socket     string // where workers connect, or empty
+	trigger    *trigger.Trigger
+	progress   *progress.Progress
+	dispatcher *dispatch.Dispatcher
+	api        *httpapi.Server
+}
+
+// node is the only place where workers run, in this version.
+const node = "local"
+
+func build(s *settings, st *stores, in *installation, log *slog.Logger) (*rooms, error) {
+	r := &rooms{settings: s, log: log}
+	if err := r.chooseSocket(in.id); err != nil {
+		return nil, err
+	}
+	launcher, err := r.launcher(in.id)
+	if err != nil {
+		return nil, err
+	}
+	wake := func() { r.dispatcher.Wake() }
+	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
+	hub := livelog.New()
+	r.progress = &progress.Progress{
+		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs,
+		Sealer: in.sealer, Hub: hub, Launcher: launcher, Mail: r.mail(st),
+		Engine:     cyclone.EngineConfig{RegistryMirror: s.registryMirror, InsecureRegistries: s.insecureRegistries},
+		Registries: r.registries(), Timeout: time.Duration(s.timeout), EventURL: r.eventURL,
+		Log: log, Now: time.Now, Wake: wake,
+	}
+	r.trigger = &trigger.Trigger{
+		Projects: st.projects, Events: st.events, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
+		Registry: s.registry, Log: log, Now: time.Now, Wake: wake,
+	}
+	r.dispatcher = r.dispatch(st, launcher)
+	r.api = &httpapi.Server{
+		Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Events: st.events, Queue: st.queue, Deliveries: st.deliveries,
+		Logs: st.logs, Sealer: in.sealer, Live: hub, Trigger: r.trigger, Progress: r.progress, Forges: forges, Auth: in.admin,
+		CheckCluster: (&kubernetes.Deployer{}).Check,
+		Ready:        []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + node, Run: r.ready(launcher)}},
+		Version:      httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
+		Log:          log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
+	}
+	return r, nil
+}
+
+// ready says whether events can be run; a server that only queues is ready too.
+func (r *rooms) ready(launcher cyclone.Launcher) func(context.Context) error {
+	return func(ctx context.Context) error {
+		if r.settings.workers == 0 {
+			return nil
+		}
+		return launcher.Ready(ctx)
+	}
+}
+
+// chooseSocket finds a place for the workers' unix socket: alone in a folder,
+// with a path that is the same after a restart and fits a socket address.
+func (r *rooms) chooseSocket(id string) error {
+	if r.settings.workerServerURL != "" {
+		return nil
+	}
+	place := filepath.Join(os.TempDir(), "cyclone-"+id+"-"+strings.Map(letters, r.settings.listen))
+	if folder := r.settings.folder(); folder != "" {
+		absolute, err := filepath.Abs(filepath.Join(folder, "run"))
+		if err != nil {
+			return fmt.Errorf("find a place for the workers' socket: %w", err)
+		}
+		if len(absolute) < 90 {
+			place = absolute
+		}
+	}
+	if err := os.MkdirAll(place, 0o700); err != nil {
+		return fmt.Errorf("make a folder for the workers' socket: %w", err)
+	}
+	r.socket = filepath.Join(place, "server.sock")
+	return nil
+}
+
+func letters(c rune) rune {
+	if c >= '0' && c <= '9' || c >= 'a' && c <= 'z' {
+		return c
+	}
+	return '-'
+}
+
+func (r *rooms) launcher(id string) (cyclone.Launcher, error) {
+	s := r.settings
+	if s.node == "docker" {
+		return &launchdocker.Launcher{
+			Host: s.dockerHost, Image: s.workerImage, ServerID: id, ServerURL: s.workerServerURL, SocketPath: r.socket,
+			Privileged: launchdocker.Privileged(s.workerPrivileged), Node: node, Log: r.log,
+		}, nil
+	}
+	binary := s.workerBinary
+	if binary == "" {
+		self, err := os.Executable()
+		if err != nil {
+			return nil, fmt.Errorf("find cyclone-worker: %w; say where it is with --worker-binary", err)
+		}
+		binary = filepath.Join(filepath.Dir(self), "cyclone-worker")
+	}
+	url, folder := s.workerServerURL, s.folder()
+	if url == "" {
+		url = "unix://" + r.socket
+	}
+	if folder == "" {
+		folder = filepath.Join(os.TempDir(), "cyclone-"+id)
+	}
+	engine, err := enginedocker.New(s.dockerHost)
+	if err != nil {
+		return nil, err
+	}
+	return &launchprocess.Launcher{
+		Binary: binary, Dir: filepath.Join(folder, "workers"), ServerURL: url, EngineHost: s.dockerHost, Engine: engine, Node: node,
+	}, nil
+}
+
+func (r *rooms) dispatch(st *stores, launcher cyclone.Launcher) *dispatch.Dispatcher {
+	return &dispatch.Dispatcher{
+		Queue: st.queue, Events: st.events, Projects: st.projects, Launcher: launcher, Progress: r.progress,
+		Capacity: r.settings.workers, Node: node, Log: r.log, Now: time.Now,
+	}
+}
+
+func (r *rooms) mail(st *stores) cyclone.Notifier {
+	s := r.settings
+	if s.smtpHost == "" {
+		return nil
+	}
+	return &mail.Mailer{
+		Host: s.smtpHost, Port: s.smtpPort, Username: s.smtpUsername, Password: s.smtpPassword, From: s.smtpFrom, TLS: mail.TLS(s.smtpTLS),
+		Logs: st.logs, EventURL: r.eventURL,
+	}
+}
+
+// registries are the configured logins: one, at the host of --registry.
+func (r *rooms) registries() map[string]cyclone.RegistryAuth {
+	if r.settings.registryUsername == "" {
+		return nil
+	}
+	host, _, _ := strings.Cut(r.settings.registry, "/")
+	return map[string]cyclone.RegistryAuth{host: {Username: r.settings.registryUsername, Password: r.settings.registryPassword}}
+}
+
+// eventURL is where a person finds an event.
+func (r *rooms) eventURL(e *cyclone.Event) string {
+	return r.settings.external() + "/api/v1/events/" + string(e.ID)
+}
+
+// external is how the server is reached from outside, as far as it is known.
+func (s *settings) external() string {
+	if s.externalURL != "" {
+		return s.externalURL
+	}
+	host, port, err := net.SplitHostPort(s.listen)
+	if err != nil || host == "" || host == "0.0.0.0" || host == "::" {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
+}
