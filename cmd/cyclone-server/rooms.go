@@ -148,8 +148,8 @@ func (r *rooms) launcher(id string) (cyclone.Launcher, error) {
 
 func (r *rooms) dispatch(st *stores, launcher cyclone.Launcher) *dispatch.Dispatcher {
 	return &dispatch.Dispatcher{
-		Queue: st.queue, Events: st.events, Projects: st.projects, Launcher: launcher, Progress: r.progress,
-		Capacity: r.settings.workers, Node: node, Log: r.log, Now: time.Now,
+		Queue: st.queue, Projects: st.projects, Launcher: launcher, Progress: r.progress,
+		Capacity: r.settings.workers, CPUs: r.settings.workerCPUs, Memory: r.settings.workerMemory, Node: node, Log: r.log, Now: time.Now,
 	}
 }
 

@@ -29,7 +29,7 @@ type settings struct {
 	workers          int
 	warmWorkers      int
 	workerServerURL  string
-	workerCPUs       string
+	workerCPUs       float64
 	workerMemory     cyclone.Size
 	timeout          cyclone.Duration
 	dockerHost       string
@@ -74,7 +74,7 @@ func (s *settings) worker(set *config.Set) {
 	set.Int(&s.workers, "workers", 2, 0, "events handled at once; 0 accepts and queues only")
 	set.Int(&s.warmWorkers, "warm-workers", 0, 0, "workers started ahead of events")
 	set.Var("worker-server-url", "", "how workers reach this server (default: a unix socket in the worker)", workerURL(&s.workerServerURL))
-	set.Text(&s.workerCPUs, "worker-cpus", "", "CPUs of a worker when its project does not say, for instance 1.5 (default: no limit)")
+	set.Number(&s.workerCPUs, "worker-cpus", "CPUs of a worker when its project does not say, for instance 1.5 (default: no limit)")
 	set.Size(&s.workerMemory, "worker-memory", "", "memory of a worker when its project does not say, for instance 4g (default: no limit)")
 	set.Duration(&s.timeout, "timeout", "1h", "how long an event may run when its project does not say")
 	set.Text(&s.dockerHost, "docker-host", "unix:///var/run/docker.sock", "Docker engine that runs the workers")

@@ -11,6 +11,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"math"
 	"strconv"
 	"strings"
 	"text/tabwriter"
@@ -89,6 +90,18 @@ func (s *Set) Int(to *int, name string, fallback, least int, usage string) {
 		n, err := strconv.Atoi(text)
 		if err != nil || n < least {
 			return fmt.Errorf("%q is not a whole number of at least %d", text, least)
+		}
+		*to = n
+		return nil
+	})
+}
+
+// Number adds a number of at least 0, such as 1.5.
+func (s *Set) Number(to *float64, name, usage string) {
+	s.Var(name, "", usage, func(text string) error {
+		n, err := strconv.ParseFloat(text, 64)
+		if err != nil || n < 0 || math.IsInf(n, 0) || math.IsNaN(n) {
+			return fmt.Errorf("%q is not a number of at least 0", text)
 		}
 		*to = n
 		return nil
