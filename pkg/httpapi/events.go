@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strings"
 
-	"github.com/distribution/reference"
 	"github.com/gorilla/mux"
 
 	"cyclone/pkg/cyclone"
@@ -90,7 +89,7 @@ func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
 	request.Actor = actor(r)
 	e, err := s.Trigger.Start(r.Context(), p, request)
 	if err != nil {
-		return fmt.Errorf("start event: %w", err)
+		return err
 	}
 	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
 }
@@ -116,7 +115,7 @@ func checkStart(r *cyclone.StartRequest) error {
 	if r.Commit != "" && strings.Trim(strings.ToLower(r.Commit), "0123456789abcdef") != "" {
 		bad.Add("commit", "must be a commit's hash in hexadecimal")
 	}
-	if r.Version != "" && !reference.TagRegexp.MatchString(r.Version) || len(r.Version) > 128 {
+	if r.Version != "" && cyclone.DockerTag(r.Version) != r.Version {
 		bad.Add("version", "must be fit to be an image's tag: up to 128 letters, digits, '_', '.' and '-'")
 	}
 	checkStages("stages", r.Stages, &bad)
@@ -148,7 +147,7 @@ func (s *Server) cancelEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	e, err := s.Progress.Cancel(r.Context(), eventID(r), reason)
 	if err != nil {
-		return fmt.Errorf("cancel event: %w", err)
+		return err
 	}
 	return show(w, eventView(e))
 }
@@ -176,7 +175,7 @@ func (s *Server) rerunEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	e, err := s.Trigger.Rerun(r.Context(), parent, actor(r), body.From)
 	if err != nil {
-		return fmt.Errorf("rerun event: %w", err)
+		return err
 	}
 	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
 }
@@ -187,7 +186,7 @@ func (s *Server) approveEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	e, err := s.Progress.Approve(r.Context(), eventID(r), actor(r))
 	if err != nil {
-		return fmt.Errorf("approve event: %w", err)
+		return err
 	}
 	return show(w, eventView(e))
 }

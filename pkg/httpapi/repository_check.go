@@ -80,8 +80,8 @@ func shapeProblem(text string) string {
 		return "is required"
 	case len(text) > 1000:
 		return "must be at most 1000 bytes long"
-	case hasControl(text) || strings.ContainsFunc(text, unicode.IsSpace):
-		return "must not hold blanks or control characters"
+	case hasControl(text) || strings.ContainsFunc(text, unicode.IsSpace) || strings.Contains(text, `\`):
+		return "must not hold blanks, control characters or backslashes"
 	case strings.HasPrefix(text, "-"):
 		return "must not begin with a dash"
 	case strings.Contains(text, "::"):

@@ -47,7 +47,7 @@ func (s *Server) connectWorker(w http.ResponseWriter, r *http.Request) error {
 		return unauthenticated("this worker, its token or its session is not known")
 	}
 	if err != nil {
-		return fmt.Errorf("attach worker: %w", err)
+		return err
 	}
 	peer := workerPeer(id)
 	if err := s.sockets.replace(r.Context(), peer); err != nil {
@@ -222,7 +222,7 @@ func (k *conversation) appendChunk(data []byte) error {
 		return fmt.Errorf("%w: %s", errOutOfStep, err.Error())
 	}
 	if err != nil {
-		return fmt.Errorf("store log lines: %w", err)
+		return err
 	}
 	k.ack.Line = max(k.ack.Line, chunk.Last())
 	return k.acknowledge()

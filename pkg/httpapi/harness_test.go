@@ -1,0 +1,487 @@
+package httpapi_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/httpapi"
+	"cyclone/pkg/livelog"
+	"cyclone/pkg/logchunk"
+	"cyclone/pkg/seal"
+	"cyclone/pkg/store/embedded"
+)
+
+const adminToken = "the-administrators-token"
+
+// fixture is a server on a real listener with the embedded store; trigger,
+// progress and the forge are fakes.
+type fixture struct {
+	*httpapi.Server
+	t        *testing.T
+	url      string
+	store    *embedded.Store
+	trigger  *fakeTrigger
+	progress *fakeProgress
+	log      *lockedBuffer
+}
+
+// newFixture starts a server; tweaks change it before it listens.
+func newFixture(t *testing.T, tweaks ...func(*httpapi.Server)) *fixture {
+	t.Helper()
+	store, err := embedded.Open(t.Context(), t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := store.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	key, err := seal.NewKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealer, err := seal.New(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := &fixture{t: t, store: store, log: &lockedBuffer{}}
+	live := livelog.New()
+	f.trigger = &fakeTrigger{store: store}
+	f.progress = &fakeProgress{store: store, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan string, 1)}
+	f.Server = &httpapi.Server{
+		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
+		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Sealer: sealer, Live: live,
+		Trigger: f.trigger, Progress: f.progress, Forges: map[string]cyclone.Forge{"github": fakeForge{}, "gitlab": fakeForge{}},
+		Auth:        testAuth{httpapi.HashToken(adminToken)},
+		Version:     httpapi.Version{Version: "1.2.3", Commit: "abc", Go: "go1"},
+		Log:         slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),
+		ExternalURL: "https://cyclone.example.com", Registry: "registry.example.com", Origins: []string{"https://ui.example.com"},
+	}
+	for _, tweak := range tweaks {
+		tweak(f.Server)
+	}
+	listener := httptest.NewServer(f.Handler())
+	f.url = listener.URL
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+		defer cancel()
+		if err := f.Drain(ctx); err != nil {
+			t.Errorf("drain: %v", err)
+		}
+		listener.Close()
+	})
+	return f
+}
+
+// testAuth knows the administrator and one user.
+type testAuth struct{ httpapi.AdminToken }
+
+func (a testAuth) Authenticate(ctx context.Context, token string) (httpapi.Identity, error) {
+	if token == "a-users-token" {
+		return httpapi.Identity{Name: "bob", Role: httpapi.RoleUser}, nil
+	}
+	return a.AdminToken.Authenticate(ctx, token)
+}
+
+// lockedBuffer collects the log.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
+}
+
+// answer is what the server said.
+type answer struct {
+	status int
+	header http.Header
+	body   string
+}
+
+func (a answer) decode(t *testing.T, v any) {
+	t.Helper()
+	if err := json.Unmarshal([]byte(a.body), v); err != nil {
+		t.Fatalf("decode %q: %v", a.body, err)
+	}
+}
+
+// fields are the fields that an error names.
+func (a answer) fields(t *testing.T) []string {
+	t.Helper()
+	var e struct {
+		Error struct {
+			Code, Message, RequestID string
+			Details                  []cyclone.FieldProblem
+		}
+	}
+	a.decode(t, &e)
+	if e.Error.Code == "" || e.Error.Message == "" || e.Error.RequestID == "" {
+		t.Errorf("error is not complete: %s", a.body)
+	}
+	var names []string
+	for _, d := range e.Error.Details {
+		names = append(names, d.Field)
+	}
+	return names
+}
+
+// header is one request header.
+type header struct{ name, value string }
+
+// do sends a request as the administrator. A body is sent as JSON unless a
+// header says otherwise.
+func (f *fixture) do(method, path, body string, headers ...header) answer {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), method, f.url+path, strings.NewReader(body))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	for _, h := range headers {
+		req.Header.Set(h.name, h.value)
+		if h.value == "" {
+			req.Header.Del(h.name)
+		}
+	}
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	if err != nil {
+		f.t.Fatalf("%s %s: %v", method, path, err)
+	}
+	return answer{res.StatusCode, res.Header, string(data)}
+}
+
+// want sends a request and checks the status.
+func (f *fixture) want(status int, method, path, body string, headers ...header) answer {
+	f.t.Helper()
+	a := f.do(method, path, body, headers...)
+	if a.status != status {
+		f.t.Fatalf("%s %s: status %d, want %d: %s", method, path, a.status, status, a.body)
+	}
+	return a
+}
+
+// project creates a project through the API.
+func (f *fixture) project(name string) {
+	f.t.Helper()
+	f.want(201, "POST", "/api/v1/projects",
+		`{"name":"`+name+`","repository":{"type":"github","url":"https://github.com/acme/`+name+`.git"},"webhookSecret":"good"}`)
+}
+
+// event stores an event.
+func (f *fixture) event(project string, status cyclone.Status) *cyclone.Event {
+	f.t.Helper()
+	id := cyclone.EventID(fmt.Sprintf("e%020d", f.trigger.next()))
+	e := &cyclone.Event{ID: id, Project: cyclone.ProjectName(project), Status: status, Branch: "main",
+		Trigger: cyclone.Trigger{Kind: cyclone.KindPush}, CreatedAt: cyclone.Stamp(time.Now()), Run: cyclone.Run{Key: string(id)}}
+	if status == cyclone.StatusRunning {
+		e.Worker = cyclone.WorkerRef{ID: "w-" + cyclone.WorkerID(id), Node: "local", Attempt: 1}
+	}
+	if err := f.store.Events.Create(f.t.Context(), e); err != nil {
+		f.t.Fatal(err)
+	}
+	return e
+}
+
+// lines makes consecutive lines.
+func lines(from, to int64) []cyclone.Line {
+	var all []cyclone.Line
+	for n := from; n <= to; n++ {
+		stage, step := cyclone.StagePreBuild, "pre_build"
+		if n%2 == 0 {
+			stage, step = cyclone.StageIntegration, "integration/postgres"
+		}
+		all = append(all, cyclone.Line{N: n, Time: time.UnixMilli(1767225600000 + n).UTC(), Stage: stage, Step: step,
+			Stream: cyclone.Stdout, Text: fmt.Sprintf("line %d", n)})
+	}
+	return all
+}
+
+func chunk(t *testing.T, all []cyclone.Line) cyclone.Chunk {
+	t.Helper()
+	c, err := logchunk.Encode(all)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// append stores lines as one chunk, and publishes it as progress does.
+func (f *fixture) append(e *cyclone.Event, from, to int64) {
+	f.t.Helper()
+	c := chunk(f.t, lines(from, to))
+	if err := f.store.Logs.Append(f.t.Context(), e.ID, c); err != nil {
+		f.t.Fatal(err)
+	}
+	f.Live.Publish(string(e.ID), livelog.Message{Size: len(c.Data), Value: c})
+}
+
+// finish makes an event final, and publishes that.
+func (f *fixture) finish(e *cyclone.Event, logLines int64) {
+	f.t.Helper()
+	e.Status, e.LogLines = cyclone.StatusSuccess, logLines
+	if err := f.store.Events.Replace(f.t.Context(), e); err != nil {
+		f.t.Fatal(err)
+	}
+	shown := *e
+	f.Live.Publish(string(e.ID), livelog.Message{Value: &shown})
+}
+
+// fakeForge signs with the secret itself.
+type fakeForge struct{}
+
+func (fakeForge) DeliveryID(h http.Header, _ []byte) cyclone.DeliveryID {
+	return cyclone.DeliveryID(h.Get("X-Github-Delivery"))
+}
+
+func (fakeForge) Verify(h http.Header, _, secret []byte) error {
+	if h.Get("X-Test-Signature") != string(secret) {
+		return cyclone.Forbidden("wrong signature")
+	}
+	return nil
+}
+
+func (fakeForge) Parse(http.Header, []byte) (*cyclone.Hook, error) { return &cyclone.Hook{}, nil }
+
+// fakeTrigger makes an event of every delivery whose body does not ask for
+// something else.
+type fakeTrigger struct {
+	store *embedded.Store
+	mu    sync.Mutex
+	count int
+}
+
+func (f *fakeTrigger) next() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count++
+	return f.count
+}
+
+func (f *fakeTrigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
+	now := cyclone.Stamp(time.Now())
+	d.HandledAt = &now
+	switch string(d.Body) {
+	case `{"other":true}`:
+		d.Error = "repository: the payload is about another repository"
+		return errors.Join(cyclone.Invalid("repository", "the payload is about another repository"), f.store.Deliveries.Replace(ctx, d))
+	case `{"broken":true}`:
+		return errors.New("something broke")
+	case `{"ping":true}`:
+		d.Ignored = "ping"
+	default:
+		d.Events = []cyclone.EventID{cyclone.EventID("event-of-" + d.ID)}
+	}
+	return f.store.Deliveries.Replace(ctx, d)
+}
+
+func (f *fakeTrigger) Start(ctx context.Context, p *cyclone.Project, r cyclone.StartRequest) (*cyclone.Event, error) {
+	id := cyclone.EventID(fmt.Sprintf("e%020d", f.next()))
+	e := &cyclone.Event{ID: id, Project: p.Name, Status: cyclone.StatusPending, Branch: r.Branch,
+		Trigger: cyclone.Trigger{Kind: cyclone.KindManual, Actor: r.Actor}, CreatedAt: cyclone.Stamp(time.Now()), Run: cyclone.Run{Key: string(id)}}
+	return e, f.store.Events.Create(ctx, e)
+}
+
+func (f *fakeTrigger) Rerun(ctx context.Context, parent *cyclone.Event, actor string, from cyclone.Stage) (*cyclone.Event, error) {
+	id := cyclone.EventID(fmt.Sprintf("e%020d", f.next()))
+	e := &cyclone.Event{ID: id, Project: parent.Project, Status: cyclone.StatusPending, Reason: "from " + string(from),
+		Trigger: cyclone.Trigger{Kind: cyclone.KindRerun, Actor: actor, Parent: parent.ID}, CreatedAt: cyclone.Stamp(time.Now()), Run: cyclone.Run{Key: string(id)}}
+	return e, f.store.Events.Create(ctx, e)
+}
+
+// attempt is what fakeProgress knows of a worker.
+type attempt struct {
+	token, session string
+	fence          cyclone.Fence
+}
+
+// fakeProgress stores what workers report.
+type fakeProgress struct {
+	store   *embedded.Store
+	live    *livelog.Hub
+	cancels chan string
+
+	mu      sync.Mutex
+	tokens  map[cyclone.WorkerID]attempt
+	over    bool // the attempt
+	renews  int
+	cancel  string
+	reports []cyclone.Report
+	broken  error // of Append
+}
+
+func (f *fakeProgress) admit(e *cyclone.Event) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.tokens[e.Worker.ID] = attempt{token: "one-time", fence: cyclone.Fence{Event: e.ID, Worker: e.Worker.ID, Attempt: 1}}
+}
+
+func (f *fakeProgress) set(change func(*fakeProgress)) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	change(f)
+}
+
+func (f *fakeProgress) Attach(_ context.Context, id cyclone.WorkerID, token, session string) (cyclone.Fence, cyclone.EngineConfig, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a, ok := f.tokens[id]
+	if f.over {
+		return cyclone.Fence{}, cyclone.EngineConfig{}, cyclone.Conflict("the attempt is over")
+	}
+	if !ok || a.token != token || (a.session != "" && a.session != session) {
+		return cyclone.Fence{}, cyclone.EngineConfig{}, cyclone.Forbidden("wrong token")
+	}
+	a.session = session
+	f.tokens[id] = a
+	return a.fence, cyclone.EngineConfig{RegistryMirror: "http://mirror"}, nil
+}
+
+func (f *fakeProgress) state() (cancel string, err error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.over {
+		return "", cyclone.Conflict("the attempt is over")
+	}
+	return f.cancel, nil
+}
+
+func (f *fakeProgress) Job(ctx context.Context, fence cyclone.Fence) (*cyclone.Job, error) {
+	if _, err := f.state(); err != nil {
+		return nil, err
+	}
+	e, err := f.store.Events.Find(ctx, fence.Event)
+	if err != nil {
+		return nil, err
+	}
+	return &cyclone.Job{Fence: fence, Event: *e, Stages: cyclone.Stages}, nil
+}
+
+func (f *fakeProgress) Renew(context.Context, cyclone.Fence) (string, error) {
+	f.set(func(f *fakeProgress) { f.renews++ })
+	return f.state()
+}
+
+func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan string, func()) { return f.cancels, func() {} }
+
+func (f *fakeProgress) Append(ctx context.Context, fence cyclone.Fence, c cyclone.Chunk) error {
+	if _, err := f.state(); err != nil {
+		return err
+	}
+	f.mu.Lock()
+	broken := f.broken
+	f.mu.Unlock()
+	if broken != nil {
+		return broken
+	}
+	if err := f.store.Logs.Append(ctx, fence.Event, c); err != nil {
+		return err
+	}
+	f.live.Publish(string(fence.Event), livelog.Message{Size: len(c.Data), Value: c})
+	return nil
+}
+
+func (f *fakeProgress) Partial(fence cyclone.Fence, l cyclone.Line) {
+	f.live.Publish(string(fence.Event), livelog.Message{Size: len(l.Text), Value: l})
+}
+
+func (f *fakeProgress) Report(_ context.Context, _ cyclone.Fence, r cyclone.Report) error {
+	f.set(func(f *fakeProgress) { f.reports = append(f.reports, r) })
+	_, err := f.state()
+	return err
+}
+
+func (f *fakeProgress) Finish(ctx context.Context, fence cyclone.Fence, r cyclone.Result) error {
+	if _, err := f.state(); err != nil {
+		return err
+	}
+	e, err := f.store.Events.Find(ctx, fence.Event)
+	if err != nil {
+		return err
+	}
+	e.Status, e.LogLines = r.Status, r.LastLine
+	if err := f.store.Events.Replace(ctx, e); err != nil {
+		return err
+	}
+	f.set(func(f *fakeProgress) { f.over = true })
+	f.live.Publish(string(e.ID), livelog.Message{Value: e})
+	return nil
+}
+
+func (f *fakeProgress) Cancel(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error) {
+	return f.change(ctx, id, func(e *cyclone.Event) error {
+		if e.Status.Final() {
+			return cyclone.Conflict("event #%d is over", e.Number)
+		}
+		e.Status, e.Reason = cyclone.StatusCanceled, reason
+		return nil
+	})
+}
+
+func (f *fakeProgress) Approve(ctx context.Context, id cyclone.EventID, actor string) (*cyclone.Event, error) {
+	return f.change(ctx, id, func(e *cyclone.Event) error {
+		if e.Status != cyclone.StatusBlocked {
+			return cyclone.Conflict("event #%d is %s", e.Number, e.Status)
+		}
+		e.Status, e.Reason = cyclone.StatusPending, "approved by "+actor
+		return nil
+	})
+}
+
+func (f *fakeProgress) change(ctx context.Context, id cyclone.EventID, fn func(*cyclone.Event) error) (*cyclone.Event, error) {
+	e, err := f.store.Events.Find(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	if err := fn(e); err != nil {
+		return nil, err
+	}
+	return e, f.store.Events.Replace(ctx, e)
+}
+
+// readAll reads an answer that may break off.
+func (f *fixture) readAll(path string) (string, error) {
+	f.t.Helper()
+	req, err := http.NewRequestWithContext(f.t.Context(), "GET", f.url+path, nil)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	req.Header.Set("Authorization", "Bearer "+adminToken)
+	res, err := http.DefaultClient.Do(req)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = res.Body.Close() }()
+	data, err := io.ReadAll(res.Body)
+	return string(data), err
+}
