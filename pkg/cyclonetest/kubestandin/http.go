@@ -87,7 +87,7 @@ func resourceList(gv schema.GroupVersion) metav1.APIResourceList {
 	for name, r := range resources {
 		if r.gvr.GroupVersion() == gv {
 			list.APIResources = append(list.APIResources, metav1.APIResource{
-				Name: name, SingularName: strings.ToLower(r.kind), Namespaced: r.namespaced, Kind: r.kind,
+				Name: name, SingularName: strings.ToLower(r.kind), Namespaced: r.namespaced, Kind: r.kind, ShortNames: []string{r.short},
 				Verbs: []string{"get", "list", "watch", "create", "update", "patch", "delete"},
 			})
 		}

@@ -26,6 +26,7 @@ type resource struct {
 	gvr        schema.GroupVersionResource
 	kind       string
 	namespaced bool
+	short      string // what kubectl users type
 }
 
 func (r resource) gvk() schema.GroupVersionKind { return r.gvr.GroupVersion().WithKind(r.kind) }
@@ -35,13 +36,13 @@ var (
 	appsV1 = appsv1.SchemeGroupVersion
 
 	resources = map[string]resource{
-		"namespaces":  {coreV1.WithResource("namespaces"), "Namespace", false},
-		"pods":        {coreV1.WithResource("pods"), "Pod", true},
-		"services":    {coreV1.WithResource("services"), "Service", true},
-		"configmaps":  {coreV1.WithResource("configmaps"), "ConfigMap", true},
-		"events":      {coreV1.WithResource("events"), "Event", true},
-		"deployments": {appsV1.WithResource("deployments"), "Deployment", true},
-		"replicasets": {appsV1.WithResource("replicasets"), "ReplicaSet", true},
+		"namespaces":  {coreV1.WithResource("namespaces"), "Namespace", false, "ns"},
+		"pods":        {coreV1.WithResource("pods"), "Pod", true, "po"},
+		"services":    {coreV1.WithResource("services"), "Service", true, "svc"},
+		"configmaps":  {coreV1.WithResource("configmaps"), "ConfigMap", true, "cm"},
+		"events":      {coreV1.WithResource("events"), "Event", true, "ev"},
+		"deployments": {appsV1.WithResource("deployments"), "Deployment", true, "deploy"},
+		"replicasets": {appsV1.WithResource("replicasets"), "ReplicaSet", true, "rs"},
 	}
 )
 

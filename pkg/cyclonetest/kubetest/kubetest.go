@@ -37,7 +37,8 @@ type Options struct {
 	// Stop removes.
 	Dir string
 	// Binary is the path that scripts/kubeapi.sh prints; empty to call it,
-	// which builds the binary when it is not there yet.
+	// which builds the binary when it is not there yet: minutes, with progress
+	// on stderr.
 	Binary string
 }
 
@@ -54,15 +55,14 @@ type Cluster struct {
 	stop        sync.Once
 }
 
-// startTimeout bounds the whole start; a few seconds are usual.
+// startTimeout bounds the start once the binary is there; a few seconds are
+// usual.
 const startTimeout = 90 * time.Second
 
 // Start starts everything and returns when the API is ready and the namespace
 // "default" is usable. The cluster lives until Stop, or until this process
 // ends in whatever way; ctx bounds the start only.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
-	ctx, cancel := context.WithTimeout(ctx, startTimeout)
-	defer cancel()
 	if o.BindAddress == "" {
 		o.BindAddress = "127.0.0.1"
 	}
@@ -73,6 +73,8 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		}
 		o.Binary = binary
 	}
+	ctx, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
 	// The ports are found free a moment before they are used, so another
 	// process can be quicker: then everything starts anew.
 	var failed error
