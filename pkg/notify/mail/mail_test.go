@@ -306,7 +306,7 @@ func TestAttachedLog(t *testing.T) {
 		file, kind string
 	}{
 		{"small", 2000, "orders-42.log", "text/plain"},
-		{"large", 60_000, "orders-42.log.gz", "application/gzip"},
+		{"large", 32_000, "orders-42.log.gz", "application/gzip"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			box := serve(t, nil, nil)
@@ -334,8 +334,8 @@ func TestAttachedLog(t *testing.T) {
 }
 
 func TestServerTakesLess(t *testing.T) {
-	box := serve(t, nil, func(m *mailbox) { m.server.MaxMessageBytes = 600 << 10 })
-	if err := plain(box, stored(t, noise(60_000), 5000)).Notify(t.Context(), project("a@example.com"), success()); err != nil {
+	box := serve(t, nil, func(m *mailbox) { m.server.MaxMessageBytes = 400 << 10 })
+	if err := plain(box, stored(t, noise(32_000), 5000)).Notify(t.Context(), project("a@example.com"), success()); err != nil {
 		t.Fatal(err)
 	}
 	o := open(t, box.all()[0])
@@ -347,9 +347,9 @@ func TestServerTakesLess(t *testing.T) {
 // A log that cannot be read to its end must not make half a message, neither
 // when it is looked through first nor while it is sent.
 func TestLogBreaks(t *testing.T) {
-	for _, good := range []int{1, 12} { // 30 chunks are read with nine calls
+	for _, good := range []int{1, 12} { // 32 chunks are read with nine calls
 		box := serve(t, nil, nil)
-		l := stored(t, noise(60_000), 2000)
+		l := stored(t, noise(32_000), 1000)
 		l.broken, l.good = errors.New("store is away"), good
 		err := plain(box, l).Notify(t.Context(), project("a@example.com", "b@example.com"), success())
 		if !errors.Is(err, l.broken) || len(box.all()) != 0 {

@@ -1,0 +1,283 @@
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"cyclone/pkg/client"
+	"cyclone/pkg/cyclone"
+)
+
+func (a *app) eventCommand() *cobra.Command {
+	c := &cobra.Command{Use: "event", Short: "Start, list, show, cancel and rerun events", Args: cobra.NoArgs, RunE: a.group}
+	c.AddCommand(a.eventStart(), a.eventList(), a.eventShow(), a.eventCancel(), a.eventRerun())
+	return c
+}
+
+func (a *app) eventStart() *cobra.Command {
+	var r cyclone.StartRequest
+	var stages, variables []string
+	var wait bool
+	c := &cobra.Command{
+		Use: "start PROJECT", Short: "Start an event by hand", Args: named("PROJECT"),
+		Long: "Start an event by hand, of the default branch's head unless another source is named.\n" +
+			"With --wait the log is printed, and the exit code is 0 only when the event succeeds.",
+	}
+	f := c.Flags()
+	f.StringVar(&r.Ref, "ref", "", "ref to build, as git writes it: refs/heads/main")
+	f.StringVar(&r.Branch, "branch", "", "branch to build the head of")
+	f.StringVar(&r.Tag, "tag", "", "tag to build")
+	f.StringVar(&r.Commit, "commit", "", "hash of the commit to build")
+	f.StringVar(&r.Version, "set-version", "", "version to give the image")
+	f.StringSliceVar(&stages, "stage", nil, "stage to run; may be repeated (default all)")
+	f.StringArrayVar(&variables, "variable", nil, "NAME=value for the steps; may be repeated")
+	f.BoolVar(&wait, "wait", false, "print the log and wait for the end")
+	c.MarkFlagsMutuallyExclusive("ref", "branch", "tag", "commit")
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		var err error
+		if r.Stages, err = stageList(stages); err != nil {
+			return err
+		}
+		if r.Variables, err = pairs("variable", variables); err != nil {
+			return err
+		}
+		e, err := c.StartEvent(cmd.Context(), args[0], r)
+		if err != nil {
+			return err
+		}
+		return a.started(cmd, c, e, wait)
+	})
+	return c
+}
+
+// started tells of a new event, and of its end when that is waited for.
+func (a *app) started(cmd *cobra.Command, c *client.Client, e client.Object[cyclone.Event], wait bool) error {
+	if wait {
+		return a.wait(cmd.Context(), c, e.Value)
+	}
+	if a.json {
+		return a.printJSON(e)
+	}
+	return a.printf("%s\n", eventName(&e.Value))
+}
+
+func eventName(e *cyclone.Event) string {
+	return oneLine(fmt.Sprintf("%s #%d %s: %s", e.Project, e.Number, e.Status, e.ID))
+}
+
+func (a *app) eventList() *cobra.Command {
+	var q cyclone.EventQuery
+	var statuses []string
+	var kind, since, until string
+	c := &cobra.Command{Use: "list [PROJECT]", Short: "List events, newest first", Args: cobra.MaximumNArgs(1)}
+	f := c.Flags()
+	f.StringSliceVar(&statuses, "status", nil, "only of this status; may be repeated")
+	f.StringVar(&q.Branch, "branch", "", "only of this branch")
+	f.StringVar(&kind, "kind", "", "only of this kind: push, tag, pull_request, manual, ...")
+	f.StringVar(&since, "since", "", "created at or after this time: 2026-01-31T12:00:00Z, or 24h for a day ago")
+	f.StringVar(&until, "until", "", "created before this time")
+	pageFlags(c, &q.Page)
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		if len(args) == 1 {
+			q.Project = cyclone.ProjectName(args[0])
+		}
+		q.Kind = cyclone.TriggerKind(kind)
+		for _, s := range statuses {
+			q.Statuses = append(q.Statuses, cyclone.Status(s))
+		}
+		var err error
+		if q.Since, err = moment("since", since); err != nil {
+			return err
+		}
+		if q.Until, err = moment("until", until); err != nil {
+			return err
+		}
+		list, err := c.Events(cmd.Context(), q)
+		if err != nil {
+			return err
+		}
+		return a.showEvents(list)
+	})
+	return c
+}
+
+func (a *app) showEvents(list client.EventList) error {
+	if a.json {
+		return a.printJSON(list)
+	}
+	var rows [][]string
+	for _, o := range list.Items {
+		e := &o.Value
+		rows = append(rows, []string{
+			string(e.ID), string(e.Project), fmt.Sprint(e.Number), string(e.Status), string(e.Trigger.Kind), source(e),
+			e.Commit.ShortSHA(), took(e.StartedAt, e.FinishedAt), clock(e.CreatedAt), firstLine(e.Commit.Message),
+		})
+	}
+	a.more(len(list.Items), list.Total, list.Next)
+	return a.table("ID PROJECT NUMBER STATUS TRIGGER SOURCE COMMIT TOOK CREATED MESSAGE", rows)
+}
+
+// source is the shortest name of where an event's commit comes from.
+func source(e *cyclone.Event) string {
+	switch {
+	case e.PullRequest != nil:
+		return fmt.Sprintf("PR %d", e.PullRequest.Number)
+	case e.Tag != "":
+		return e.Tag
+	case e.Branch != "":
+		return e.Branch
+	}
+	return e.Ref
+}
+
+func (a *app) eventShow() *cobra.Command {
+	c := &cobra.Command{Use: "show EVENT", Short: "Show an event", Args: named("EVENT")}
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		e, err := c.Event(cmd.Context(), cyclone.EventID(args[0]))
+		if err != nil {
+			return err
+		}
+		if a.json {
+			return a.printJSON(e)
+		}
+		return a.showEvent(&e.Value)
+	})
+	return c
+}
+
+func (a *app) showEvent(e *cyclone.Event) error {
+	err := a.facts(
+		"ID", string(e.ID), "Project", fmt.Sprintf("%s #%d", e.Project, e.Number), "Status", string(e.Status), "Reason", e.Reason,
+		"Trigger", strings.TrimSpace(string(e.Trigger.Kind)+" "+e.Trigger.Actor), "Parent", string(e.Trigger.Parent),
+		"Source", source(e), "Commit", e.Commit.SHA, "Message", firstLine(e.Commit.Message), "Author", e.Commit.Author,
+		"Version", e.Version, "Image", e.Image.Ref(), "Digest", e.Image.Digest, "Worker", string(e.Worker.ID),
+		"Created", clock(e.CreatedAt), "Started", clockOf(e.StartedAt), "Finished", clockOf(e.FinishedAt),
+		"Took", took(e.StartedAt, e.FinishedAt), "Log lines", fmt.Sprint(e.LogLines))
+	if err != nil {
+		return err
+	}
+	if err := a.showStages(e); err != nil {
+		return err
+	}
+	if f := e.Error; f != nil {
+		return a.printf("\n%s\n", oneLine(fmt.Sprintf("failed: stage %s, step %s, command %q, exit code %d: %s", f.Stage, f.Step, f.Command, f.ExitCode, f.Message)))
+	}
+	return nil
+}
+
+// showStages prints the tables of stages and deployments.
+func (a *app) showStages(e *cyclone.Event) error {
+	if len(e.Stages) > 0 {
+		var rows [][]string
+		for _, s := range e.Stages {
+			rows = append(rows, []string{string(s.Name), string(s.Status), took(s.StartedAt, s.FinishedAt), fmt.Sprintf("%d-%d", s.FirstLine, s.LastLine)})
+		}
+		if err := a.section("STAGE STATUS TOOK LINES", rows); err != nil {
+			return err
+		}
+	}
+	if len(e.Deployments) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, d := range e.Deployments {
+		rows = append(rows, []string{d.Cluster, d.Namespace, d.Deployment, string(d.Status), d.Image, d.Error})
+	}
+	return a.section("CLUSTER NAMESPACE DEPLOYMENT STATUS IMAGE ERROR", rows)
+}
+
+func (a *app) section(head string, rows [][]string) error {
+	if err := a.printf("\n"); err != nil {
+		return err
+	}
+	return a.table(head, rows)
+}
+
+func (a *app) eventCancel() *cobra.Command {
+	var reason string
+	c := &cobra.Command{Use: "cancel EVENT", Short: "Cancel an event that is not over", Args: named("EVENT")}
+	c.Flags().StringVar(&reason, "reason", "", "why, for the others")
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		e, err := c.CancelEvent(cmd.Context(), cyclone.EventID(args[0]), reason)
+		if err != nil {
+			return err
+		}
+		return a.started(cmd, c, e, false)
+	})
+	return c
+}
+
+func (a *app) eventRerun() *cobra.Command {
+	var from string
+	var wait bool
+	c := &cobra.Command{Use: "rerun EVENT", Short: "Make a new event of the same commit and file", Args: named("EVENT")}
+	c.Flags().StringVar(&from, "from", "", "stage to begin at")
+	c.Flags().BoolVar(&wait, "wait", false, "print the log and wait for the end")
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		stages, err := stageList([]string{from})
+		if from != "" && err != nil {
+			return err
+		}
+		var begin cyclone.Stage
+		if from != "" {
+			begin = stages[0]
+		}
+		e, err := c.RerunEvent(cmd.Context(), cyclone.EventID(args[0]), begin)
+		if err != nil {
+			return err
+		}
+		return a.started(cmd, c, e, wait)
+	})
+	return c
+}
+
+func stageList(names []string) ([]cyclone.Stage, error) {
+	var list []cyclone.Stage
+	for _, name := range names {
+		if !slices.Contains(cyclone.Stages, cyclone.Stage(name)) {
+			return nil, usage("%q is not a stage; write one of %v", name, cyclone.Stages)
+		}
+		list = append(list, cyclone.Stage(name))
+	}
+	return list, nil
+}
+
+// pairs reads NAME=value arguments.
+func pairs(flag string, list []string) (map[string]string, error) {
+	if len(list) == 0 {
+		return nil, nil
+	}
+	all := map[string]string{}
+	for _, text := range list {
+		name, value, ok := strings.Cut(text, "=")
+		if !ok || name == "" {
+			return nil, usage("--%s %q is not NAME=value", flag, text)
+		}
+		all[name] = value
+	}
+	return all, nil
+}
+
+// moment reads a time, or a span before now.
+func moment(flag, text string) (time.Time, error) {
+	if text == "" {
+		return time.Time{}, nil
+	}
+	if span, err := time.ParseDuration(text); err == nil && span >= 0 {
+		return time.Now().Add(-span), nil
+	}
+	t, err := time.Parse(time.RFC3339, text)
+	if err != nil {
+		return t, usage("--%s %q is neither a time like 2026-01-31T12:00:00Z nor a span like 24h", flag, text)
+	}
+	return t, nil
+}
+
+func pageFlags(c *cobra.Command, p *cyclone.Page) {
+	c.Flags().IntVar(&p.Limit, "limit", 0, "how many to list at most (default 50, at most 200)")
+	c.Flags().StringVar(&p.Cursor, "cursor", "", "go on where the list before ended")
+}
