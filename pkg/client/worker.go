@@ -94,7 +94,7 @@ func (w *Worker) Run(ctx context.Context) error {
 	w.box.dir = w.SpillDir
 	pause := workerBackoff
 	for {
-		began := time.Now()
+		began, had := time.Now(), w.box.progress()
 		err := w.connect(ctx)
 		if w.final(ctx, err) {
 			if err == nil {
@@ -103,7 +103,9 @@ func (w *Worker) Run(ctx context.Context) error {
 			w.end(err)
 			return w.Err()
 		}
-		if time.Since(began) > workerMaxPause {
+		// A connection that was of use is worth trying again at once; one that
+		// is only accepted and dropped is not.
+		if time.Since(began) > workerMaxPause || w.box.progress() > had {
 			pause = workerBackoff
 		}
 		w.Log.Warn("connection to the server lost; trying again", "server", w.endpoint.name, "error", err)

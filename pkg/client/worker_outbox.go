@@ -193,6 +193,13 @@ func (o *outbox) acked(a cyclone.Ack) {
 	o.notify()
 }
 
+// progress grows with everything that the server acknowledges.
+func (o *outbox) progress() int64 {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.lines + o.seqs
+}
+
 // connected begins a connection: everything unacknowledged goes out again.
 func (o *outbox) connected(yes bool) {
 	o.mu.Lock()

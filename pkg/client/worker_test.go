@@ -1,0 +1,393 @@
+package client_test
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"net/http"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/gorilla/websocket"
+
+	"cyclone/pkg/client"
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/logchunk"
+)
+
+// workerServer is the server's end: it keeps what it stored across
+// connections, and cuts them as a test says.
+type workerServer struct {
+	t   *testing.T
+	job cyclone.Job
+	// cut says after how many messages a connection breaks; 0 for never.
+	cut func() int
+	// refuse is the HTTP status to refuse a connection with, 0 for none.
+	refuse func() int
+
+	writing sync.Mutex
+
+	mu          sync.Mutex
+	connections int
+	session     string
+	line, seq   int64
+	texts       []string
+	order       []string
+	reports     []cyclone.Report
+	results     []cyclone.Result
+	beats       int
+	conn        *websocket.Conn
+}
+
+func (s *workerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if s.refuse != nil {
+		if code := s.refuse(); code != 0 {
+			http.Error(w, "no", code)
+			return
+		}
+	}
+	s.mu.Lock()
+	s.connections++
+	if r.URL.Path != "/api/v1/workers/w1/connect" || r.Header.Get("Authorization") != "Bearer once" {
+		s.t.Errorf("%s with %q", r.URL.Path, r.Header.Get("Authorization"))
+	}
+	if session := r.Header.Get("Cyclone-Session"); s.session == "" {
+		s.session = session
+	} else if session != s.session || session == "" {
+		s.t.Errorf("the session key changed")
+	}
+	resumed := s.connections > 1
+	s.mu.Unlock()
+	conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
+	if err != nil {
+		return
+	}
+	s.serve(conn, resumed)
+	_ = conn.UnderlyingConn().Close() // without a word, as a broken network does
+}
+
+func (s *workerServer) send(conn *websocket.Conn, f cyclone.ServerFrame) {
+	s.writing.Lock()
+	defer s.writing.Unlock()
+	_ = conn.WriteJSON(f) // a cut connection is the point
+}
+
+func (s *workerServer) serve(conn *websocket.Conn, resumed bool) {
+	s.mu.Lock()
+	s.conn = conn
+	ack := cyclone.Ack{Line: s.line, Seq: s.seq}
+	s.mu.Unlock()
+	s.send(conn, cyclone.ServerFrame{Engine: &cyclone.EngineConfig{RegistryMirror: "http://mirror.test"}})
+	if resumed {
+		s.send(conn, cyclone.ServerFrame{Ack: &ack})
+	}
+	left := -1
+	if s.cut != nil {
+		left = s.cut()
+	}
+	for ; left != 0; left-- {
+		kind, data, err := conn.ReadMessage()
+		if err != nil {
+			return
+		}
+		s.mu.Lock()
+		if kind == websocket.BinaryMessage {
+			s.chunk(data)
+		} else {
+			s.frame(conn, data)
+		}
+		ack := cyclone.Ack{Line: s.line, Seq: s.seq}
+		s.mu.Unlock()
+		// Sometimes a connection breaks between storing and acknowledging.
+		if left != 1 || rand.IntN(2) == 0 {
+			s.send(conn, cyclone.ServerFrame{Ack: &ack})
+		}
+	}
+}
+
+func (s *workerServer) chunk(data []byte) {
+	c, err := logchunk.Parse(data)
+	if err != nil {
+		s.t.Error(err)
+		return
+	}
+	switch {
+	case c.Last() <= s.line: // sent again
+		return
+	case c.First != s.line+1:
+		s.t.Errorf("chunk %d-%d after line %d", c.First, c.Last(), s.line)
+		return
+	}
+	lines, err := logchunk.Decode(c)
+	if err != nil {
+		s.t.Error(err)
+	}
+	for _, l := range lines {
+		s.texts = append(s.texts, l.Text)
+	}
+	s.line = c.Last()
+}
+
+func (s *workerServer) frame(conn *websocket.Conn, data []byte) {
+	var f cyclone.WorkerFrame
+	if err := json.Unmarshal(data, &f); err != nil {
+		s.t.Error(err)
+	}
+	s.seq = max(s.seq, f.Seq)
+	switch {
+	case f.Ready:
+		job := s.job
+		s.send(conn, cyclone.ServerFrame{Job: &job})
+	case f.Heartbeat:
+		s.beats++
+	case f.Report != nil:
+		s.reports = append(s.reports, *f.Report)
+		s.order = append(s.order, fmt.Sprintf("%s after line %d", f.Report.Version, s.line))
+	case f.Result != nil:
+		s.results = append(s.results, *f.Result)
+	}
+}
+
+// start serves s and returns a worker that runs against it.
+func start(t *testing.T, s *workerServer) (*client.Worker, func() error) {
+	t.Helper()
+	s.t = t
+	h := httptest.NewServer(s)
+	t.Cleanup(h.Close)
+	return connect(t, h.URL)
+}
+
+func connect(t *testing.T, url string) (w *client.Worker, wait func() error) {
+	t.Helper()
+	w, err := client.NewWorker(url, "w1", "once")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Log = slog.New(slog.DiscardHandler)
+	w.SpillDir = t.TempDir()
+	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	t.Cleanup(stop)
+	return w, func() error { return <-ended }
+}
+
+func chunkOf(t *testing.T, first, n int64) cyclone.Chunk {
+	t.Helper()
+	var lines []cyclone.Line
+	for i := range n {
+		lines = append(lines, cyclone.Line{N: first + i, Text: fmt.Sprint("line ", first+i)})
+	}
+	c, err := logchunk.Encode(lines)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func TestWorkerLosesNothing(t *testing.T) {
+	s := &workerServer{job: cyclone.Job{LastLine: 10}, line: 10, cut: func() int { return 1 + rand.IntN(12) }}
+	w, wait := start(t, s)
+	engine, err := w.Engine(t.Context())
+	if err != nil || engine.RegistryMirror != "http://mirror.test" {
+		t.Fatal(engine, err)
+	}
+	job, err := w.Job(t.Context())
+	if err != nil || job.LastLine != 10 {
+		t.Fatal(job, err)
+	}
+	const chunks, size = 120, 7
+	for i := range int64(chunks) {
+		if err := w.Append(t.Context(), chunkOf(t, 11+i*size, size)); err != nil {
+			t.Fatal(err)
+		}
+		if i%10 == 9 {
+			if err := w.Report(cyclone.Report{Version: fmt.Sprint("report ", i)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if err := w.Finish(t.Context(), cyclone.Result{Status: cyclone.StatusSuccess, LastLine: 10 + chunks*size}); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	if err := wait(); err != nil {
+		t.Errorf("Run: %v", err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.texts) != chunks*size {
+		t.Fatalf("%d lines, want %d", len(s.texts), chunks*size)
+	}
+	for i, text := range s.texts {
+		if want := fmt.Sprint("line ", 11+i); text != want {
+			t.Fatalf("line %d is %q", 11+i, text)
+		}
+	}
+	if s.connections < 5 {
+		t.Errorf("only %d connections: nothing was tried", s.connections)
+	}
+	if len(s.results) == 0 || len(s.reports) == 0 || s.reports[len(s.reports)-1].Version != fmt.Sprint("report ", chunks-1) {
+		t.Errorf("%d results, reports %v", len(s.results), s.order)
+	}
+	for _, o := range s.order {
+		var i, line int64
+		if _, err := fmt.Sscanf(o, "report %d after line %d", &i, &line); err != nil || line < 10+(i+1)*size {
+			t.Errorf("%s: the report came before its lines", o)
+		}
+	}
+}
+
+func TestWorkerKeepsTheLogWhileTheServerIsAway(t *testing.T) {
+	var away sync.Mutex
+	gone := true
+	s := &workerServer{t: t, refuse: func() int {
+		away.Lock()
+		defer away.Unlock()
+		if gone {
+			return http.StatusServiceUnavailable
+		}
+		return 0
+	}}
+	h := httptest.NewServer(s)
+	t.Cleanup(h.Close)
+	w, wait := connect(t, h.URL)
+	// More than what is kept in memory.
+	text := strings.Repeat("0123456789abcdef", 4)
+	random := rand.New(rand.NewPCG(1, 2))
+	var n int64
+	for size := 0; size < 24<<20; {
+		lines := make([]cyclone.Line, 500)
+		for i := range lines {
+			n++
+			b := []byte(text + text + text + text)
+			for k := range b {
+				b[k] = byte('!' + random.IntN(90))
+			}
+			lines[i] = cyclone.Line{N: n, Text: string(b)}
+		}
+		c, err := logchunk.Encode(lines)
+		if err != nil {
+			t.Fatal(err)
+		}
+		size += len(c.Data)
+		if err := w.Append(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	away.Lock()
+	gone = false
+	away.Unlock()
+	if _, err := w.Job(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Finish(t.Context(), cyclone.Result{Status: cyclone.StatusSuccess}); err != nil {
+		t.Fatal(err)
+	}
+	w.Close()
+	_ = wait()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if int64(len(s.texts)) != n {
+		t.Errorf("%d lines of %d", len(s.texts), n)
+	}
+}
+
+func TestWorkerEndsWithItsAttempt(t *testing.T) {
+	for name, tt := range map[string]struct {
+		code int
+		want error
+	}{"over": {http.StatusConflict, cyclone.ErrConflict}, "refused": {http.StatusUnauthorized, cyclone.ErrForbidden}} {
+		t.Run(name, func(t *testing.T) {
+			w, wait := start(t, &workerServer{refuse: func() int { return tt.code }})
+			if _, err := w.Job(t.Context()); !errors.Is(err, tt.want) {
+				t.Errorf("Job: %v", err)
+			}
+			if err := wait(); !errors.Is(err, tt.want) {
+				t.Errorf("Run: %v", err)
+			}
+			if err := w.Append(t.Context(), chunkOf(t, 1, 1)); !errors.Is(err, tt.want) {
+				t.Errorf("Append: %v", err)
+			}
+		})
+	}
+}
+
+func TestWorkerIsFencedAndCanceled(t *testing.T) {
+	s := &workerServer{}
+	w, wait := start(t, s)
+	if _, err := w.Job(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	s.mu.Lock()
+	s.send(s.conn, cyclone.ServerFrame{Cancel: "canceled by alice"})
+	s.mu.Unlock()
+	if why := <-w.Canceled(); why != "canceled by alice" {
+		t.Error(why)
+	}
+	s.mu.Lock()
+	s.send(s.conn, cyclone.ServerFrame{Fenced: "attempt 2 has begun"})
+	s.mu.Unlock()
+	<-w.Done()
+	if err := wait(); !errors.Is(err, cyclone.ErrConflict) || !strings.Contains(err.Error(), "attempt 2 has begun") {
+		t.Error(err)
+	}
+}
+
+func TestWorkerOverAUnixSocketWithHeartbeats(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "server.sock")
+	l, err := net.Listen("unix", path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &workerServer{t: t}
+	h := httptest.NewUnstartedServer(s)
+	_ = h.Listener.Close()
+	h.Listener = l
+	h.Start()
+	t.Cleanup(h.Close)
+	w, err := client.NewWorker("unix://"+path, "w1", "once")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Heartbeat = 5 * time.Millisecond
+	ctx, stop := context.WithCancelCause(t.Context())
+	ended := make(chan error, 1)
+	go func() { ended <- w.Run(ctx) }()
+	if _, err := w.Job(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		s.mu.Lock()
+		beats := s.beats
+		s.mu.Unlock()
+		if beats >= 3 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("no heartbeats")
+		}
+	}
+	why := errors.New("enough")
+	stop(why)
+	if err := <-ended; !errors.Is(err, why) {
+		t.Error(err)
+	}
+}
+
+func TestWorkerURL(t *testing.T) {
+	for _, bad := range []string{"", "ftp://x", "unix://", "unix://host/path", "http://", "http://user:secret@host", "://"} {
+		_, err := client.NewWorker(bad, "w1", "once")
+		if !errors.Is(err, cyclone.ErrInvalid) {
+			t.Errorf("%q: %v", bad, err)
+		}
+	}
+}
