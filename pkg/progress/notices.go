@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,8 +24,6 @@ const (
 	// noticeTime bounds one attempt at a notice. Until it is over nobody else
 	// tries.
 	noticeTime = 90 * time.Second
-	// tick is how often Run looks for what is due.
-	tick = time.Second
 	// atOnce bounds the notices that are tried at the same time, apart from
 	// releases: slow mail servers must not keep workers alive.
 	atOnce = 16
@@ -133,7 +132,7 @@ func (p *Progress) kicked() {
 // not obey. It returns nil after the notices on their way are done.
 func (p *Progress) Run(ctx context.Context) error {
 	since := p.now()
-	t := time.NewTicker(tick)
+	t := time.NewTicker(cmp.Or(p.Tick, DefaultTick))
 	defer t.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()

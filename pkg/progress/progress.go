@@ -50,6 +50,9 @@ type Progress struct {
 	// Timeout is how long an event of a project without a limit may run;
 	// 0 means DefaultTimeout.
 	Timeout time.Duration
+	// Tick is how often Run looks for what is due without being woken; 0
+	// means DefaultTick.
+	Tick time.Duration
 	// EventURL is the address of an event's page; nil for none.
 	EventURL func(*cyclone.Event) string
 	Log      *slog.Logger
@@ -64,6 +67,9 @@ type Progress struct {
 	cancels map[cyclone.EventID]map[*subscription]struct{}
 	kick    chan struct{} // wakes Run; made by kicks
 }
+
+// DefaultTick is how often Run looks for what is due.
+const DefaultTick = time.Second
 
 // DefaultTimeout is how long an event may run when nothing else is said.
 const DefaultTimeout = time.Hour
