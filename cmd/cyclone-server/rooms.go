@@ -158,9 +158,9 @@ func (r *rooms) mail(st *stores) cyclone.Notifier {
 	if s.smtpHost == "" {
 		return nil
 	}
-	return &mail.Mailer{
-		Host: s.smtpHost, Port: s.smtpPort, Username: s.smtpUsername, Password: s.smtpPassword, From: s.smtpFrom, TLS: mail.TLS(s.smtpTLS),
-		Logs: st.logs, EventURL: r.eventURL,
+	return &mail.Notifier{
+		Host: s.smtpHost, Port: s.smtpPort, Username: s.smtpUsername, Password: s.smtpPassword, From: s.smtpFrom, Security: mail.Security(s.smtpTLS),
+		Logs: st.logs, EventURL: r.eventURL, Log: r.log,
 	}
 }
 
