@@ -48,7 +48,10 @@ func Run(t *testing.T, open func(t testing.TB) Stores) {
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.clauses {
-				t.Run(c.name, func(t *testing.T) { c.check(t, open(t)) })
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					c.check(t, open(t))
+				})
 			}
 		})
 	}
