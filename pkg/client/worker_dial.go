@@ -131,7 +131,9 @@ func (w *Worker) send(ctx context.Context, conn *websocket.Conn, synced, broken 
 		case <-ping.C:
 			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(workerWrite))
 		case l := <-w.partials:
-			err = w.write(conn, cyclone.WorkerFrame{Partial: &l})
+			if !w.box.finished(l.N) {
+				err = w.write(conn, cyclone.WorkerFrame{Partial: &l})
+			}
 		case <-changed:
 		case <-synced:
 		}

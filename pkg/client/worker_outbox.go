@@ -47,6 +47,7 @@ type outbox struct {
 	file    *os.File
 	end     int64 // of the spill file
 	spilled int   // parcels in it
+	newest  int64 // last line of the newest chunk
 	lines   int64 // acknowledged
 	seqs    int64 // acknowledged
 }
@@ -136,6 +137,7 @@ func (o *outbox) dropReports() {
 }
 
 func (o *outbox) add(p parcel) {
+	o.newest = max(o.newest, p.last)
 	o.parcels = append(o.parcels, p)
 	o.inUse += len(p.data)
 	o.notify()
@@ -191,6 +193,14 @@ func (o *outbox) acked(a cyclone.Ack) {
 		_ = o.file.Truncate(0)
 	}
 	o.notify()
+}
+
+// finished reports whether a line is final already: an older, partial text of
+// it must not follow.
+func (o *outbox) finished(line int64) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return line <= o.newest
 }
 
 // progress grows with everything that the server acknowledges.

@@ -2,10 +2,8 @@ package client_test
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"log/slog"
 	"math/rand/v2"
 	"net"
 	"net/http"
@@ -16,182 +14,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/gorilla/websocket"
-
 	"cyclone/pkg/client"
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/logchunk"
 )
-
-// workerServer is the server's end: it keeps what it stored across
-// connections, and cuts them as a test says.
-type workerServer struct {
-	t   *testing.T
-	job cyclone.Job
-	// cut says after how many messages a connection breaks; 0 for never.
-	cut func() int
-	// refuse is the HTTP status to refuse a connection with, 0 for none.
-	refuse func() int
-
-	writing sync.Mutex
-
-	mu          sync.Mutex
-	connections int
-	session     string
-	line, seq   int64
-	texts       []string
-	order       []string
-	reports     []cyclone.Report
-	results     []cyclone.Result
-	beats       int
-	conn        *websocket.Conn
-}
-
-func (s *workerServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if s.refuse != nil {
-		if code := s.refuse(); code != 0 {
-			http.Error(w, "no", code)
-			return
-		}
-	}
-	s.mu.Lock()
-	s.connections++
-	if r.URL.Path != "/api/v1/workers/w1/connect" || r.Header.Get("Authorization") != "Bearer once" {
-		s.t.Errorf("%s with %q", r.URL.Path, r.Header.Get("Authorization"))
-	}
-	if session := r.Header.Get("Cyclone-Session"); s.session == "" {
-		s.session = session
-	} else if session != s.session || session == "" {
-		s.t.Errorf("the session key changed")
-	}
-	resumed := s.connections > 1
-	s.mu.Unlock()
-	conn, err := (&websocket.Upgrader{}).Upgrade(w, r, nil)
-	if err != nil {
-		return
-	}
-	s.serve(conn, resumed)
-	_ = conn.UnderlyingConn().Close() // without a word, as a broken network does
-}
-
-func (s *workerServer) send(conn *websocket.Conn, f cyclone.ServerFrame) {
-	s.writing.Lock()
-	defer s.writing.Unlock()
-	_ = conn.WriteJSON(f) // a cut connection is the point
-}
-
-func (s *workerServer) serve(conn *websocket.Conn, resumed bool) {
-	s.mu.Lock()
-	s.conn = conn
-	ack := cyclone.Ack{Line: s.line, Seq: s.seq}
-	s.mu.Unlock()
-	s.send(conn, cyclone.ServerFrame{Engine: &cyclone.EngineConfig{RegistryMirror: "http://mirror.test"}})
-	if resumed {
-		s.send(conn, cyclone.ServerFrame{Ack: &ack})
-	}
-	left := -1
-	if s.cut != nil {
-		left = s.cut()
-	}
-	for ; left != 0; left-- {
-		kind, data, err := conn.ReadMessage()
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		if kind == websocket.BinaryMessage {
-			s.chunk(data)
-		} else {
-			s.frame(conn, data)
-		}
-		ack := cyclone.Ack{Line: s.line, Seq: s.seq}
-		s.mu.Unlock()
-		// Sometimes a connection breaks between storing and acknowledging.
-		if left != 1 || rand.IntN(2) == 0 {
-			s.send(conn, cyclone.ServerFrame{Ack: &ack})
-		}
-	}
-}
-
-func (s *workerServer) chunk(data []byte) {
-	c, err := logchunk.Parse(data)
-	if err != nil {
-		s.t.Error(err)
-		return
-	}
-	switch {
-	case c.Last() <= s.line: // sent again
-		return
-	case c.First != s.line+1:
-		s.t.Errorf("chunk %d-%d after line %d", c.First, c.Last(), s.line)
-		return
-	}
-	lines, err := logchunk.Decode(c)
-	if err != nil {
-		s.t.Error(err)
-	}
-	for _, l := range lines {
-		s.texts = append(s.texts, l.Text)
-	}
-	s.line = c.Last()
-}
-
-func (s *workerServer) frame(conn *websocket.Conn, data []byte) {
-	var f cyclone.WorkerFrame
-	if err := json.Unmarshal(data, &f); err != nil {
-		s.t.Error(err)
-	}
-	s.seq = max(s.seq, f.Seq)
-	switch {
-	case f.Ready:
-		job := s.job
-		s.send(conn, cyclone.ServerFrame{Job: &job})
-	case f.Heartbeat:
-		s.beats++
-	case f.Report != nil:
-		s.reports = append(s.reports, *f.Report)
-		s.order = append(s.order, fmt.Sprintf("%s after line %d", f.Report.Version, s.line))
-	case f.Result != nil:
-		s.results = append(s.results, *f.Result)
-	}
-}
-
-// start serves s and returns a worker that runs against it.
-func start(t *testing.T, s *workerServer) (*client.Worker, func() error) {
-	t.Helper()
-	s.t = t
-	h := httptest.NewServer(s)
-	t.Cleanup(h.Close)
-	return connect(t, h.URL)
-}
-
-func connect(t *testing.T, url string) (w *client.Worker, wait func() error) {
-	t.Helper()
-	w, err := client.NewWorker(url, "w1", "once")
-	if err != nil {
-		t.Fatal(err)
-	}
-	w.Log = slog.New(slog.DiscardHandler)
-	w.SpillDir = t.TempDir()
-	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
-	ended := make(chan error, 1)
-	go func() { ended <- w.Run(ctx) }()
-	t.Cleanup(stop)
-	return w, func() error { return <-ended }
-}
-
-func chunkOf(t *testing.T, first, n int64) cyclone.Chunk {
-	t.Helper()
-	var lines []cyclone.Line
-	for i := range n {
-		lines = append(lines, cyclone.Line{N: first + i, Text: fmt.Sprint("line ", first+i)})
-	}
-	c, err := logchunk.Encode(lines)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return c
-}
 
 func TestWorkerLosesNothing(t *testing.T) {
 	s := &workerServer{job: cyclone.Job{LastLine: 10}, line: 10, cut: func() int { return 1 + rand.IntN(12) }}
