@@ -188,4 +188,3 @@ func chunkOf(t *testing.T, first, n int64) cyclone.Chunk {
 	}
 	return c
 }
-
