@@ -47,7 +47,7 @@ func Run(t *testing.T, s Suite) {
 		}
 	})
 	t.Run("mutated", func(t *testing.T) {
-		for _, c := range cases {
+		for _, c := range s.mutable(cases) {
 			t.Run(c.name, func(t *testing.T) { s.mutated(t, c) })
 		}
 	})
