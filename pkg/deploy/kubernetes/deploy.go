@@ -49,7 +49,7 @@ var _ cyclone.Deployer = (*Deployer)(nil)
 func (d *Deployer) Deploy(ctx context.Context, r cyclone.Rollout, out io.Writer) (cyclone.Deployment, error) {
 	record := cyclone.Deployment{
 		Cluster: r.Cluster, Namespace: r.Namespace, Deployment: r.Deployment,
-		Containers: r.Containers, Image: r.Image, Status: cyclone.StatusSuccess,
+		Containers: append([]string{}, r.Containers...), Image: r.Image, Status: cyclone.StatusSuccess,
 	}
 	if record.Namespace == "" {
 		record.Namespace, r.Namespace = "default", "default"

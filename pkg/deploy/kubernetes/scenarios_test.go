@@ -4,31 +4,14 @@ import (
 	"context"
 	"errors"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	appsv1 "k8s.io/api/apps/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	clientset "k8s.io/client-go/kubernetes"
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/deploy/kubernetes"
-)
-
-// cluster is what the scenarios run on: the real API server or the stand-in.
-type cluster interface {
-	Access() cyclone.ClusterAccess
-	Client() clientset.Interface
-	Namespace(ctx context.Context) (string, error)
-}
-
-const (
-	oldImage = "registry.test/shop/orders:1"
-	newImage = "registry.test/shop/orders@sha256:1111111111111111111111111111111111111111111111111111111111111111"
-	badImage = "registry.test/shop/missing@sha256:2222222222222222222222222222222222222222222222222222222222222222"
 )
 
 // scenarios hold on the real API server and on the stand-in alike.
@@ -163,89 +146,6 @@ func pause(t *testing.T, c cluster, ns string) {
 	update(t, c, ns, func(d *appsv1.Deployment) { d.Spec.Paused = true })
 }
 
-const manifestText = `
-# What the shop needs.
-apiVersion: v1
-kind: ConfigMap
-metadata: {name: orders}
-data: {greeting: hello}
----
-apiVersion: v1
-kind: Service
-metadata: {name: orders}
-spec:
-  selector: {app: orders}
-  ports: [{port: 80}]
----
-# The application itself.
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: orders}
-spec:
-  replicas: 2
-  selector: {matchLabels: {app: orders}}
-  template:
-    metadata: {labels: {app: orders}}
-    spec:
-      containers:
-        - {name: web, image: BUILT_IMAGE}
----
-`
-
-func testManifest(t *testing.T, c cluster) {
-	ns, err := c.Namespace(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	r := rollout(c, ns, newImage)
-	r.Manifest = []byte(manifestText)
-	log := &recorder{}
-	got, err := (&kubernetes.Deployer{}).Deploy(t.Context(), r, log)
-	if err != nil || got.Status != cyclone.StatusSuccess || got.PreviousImage != "" {
-		t.Fatalf("%+v, %v\n%s", got, err, log)
-	}
-	if diff := cmp.Diff(map[string]string{"web": newImage}, imagesIn(t, c, ns)); diff != "" {
-		t.Error(diff)
-	}
-	if _, err := c.Client().CoreV1().Services(ns).Get(t.Context(), "orders", metav1.GetOptions{}); err != nil {
-		t.Error(err)
-	}
-	// The second time the Deployment is there, and the manifest plays no part.
-	again := "registry.test/shop/orders:3"
-	r.Image = again
-	got, err = (&kubernetes.Deployer{}).Deploy(t.Context(), r, log)
-	if err != nil || got.PreviousImage != newImage {
-		t.Errorf("%+v, %v\n%s", got, err, log)
-	}
-	testManifestRefusals(t, c)
-}
-
-func testManifestRefusals(t *testing.T, c cluster) {
-	ns, err := c.Namespace(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, tt := range []struct{ name, from, to, says string }{
-		{"misspelt key", "replicas: 2", "replica: 2", `unknown field "spec.replica"`},
-		{"other kind", "kind: Service", "kind: Secret", `kind "Secret" of apiVersion "v1" is not created from here`},
-		{"unknown kind", "apiVersion: v1\nkind: Service", "apiVersion: acme.test/v1\nkind: Shop", `kind "Shop" of apiVersion "acme.test/v1" is not created from here`},
-		{"other namespace", "kind: Service\nmetadata: {name: orders}", "kind: Service\nmetadata: {name: orders, namespace: elsewhere}", `"orders" is of namespace "elsewhere"`},
-		{"other deployment", "kind: Deployment\nmetadata: {name: orders}", "kind: Deployment\nmetadata: {name: bills}", `no Deployment "orders"; it has: bills`},
-		{"other container", "{name: web,", "{name: www,", `no container "web"; it has: www`},
-		{"refused by the server", "matchLabels: {app: orders}", "matchLabels: {app: bills}", "the API server refuses it"},
-		{"not YAML", "kind: Service", "kind: [", "document 2"},
-	} {
-		t.Run(tt.name, func(t *testing.T) {
-			r := rollout(c, ns, newImage)
-			r.Manifest = []byte(strings.Replace(manifestText, tt.from, tt.to, 1))
-			got, err := (&kubernetes.Deployer{}).Deploy(t.Context(), r, &recorder{})
-			if !errors.Is(err, cyclone.ErrInvalid) || got.Status != cyclone.StatusFailure || !strings.Contains(err.Error(), tt.says) {
-				t.Errorf("%s: %v; want %q", got.Status, err, tt.says)
-			}
-		})
-	}
-}
-
 func testRollback(t *testing.T, c cluster) {
 	ns := deployment(t, c, 3)
 	r := rollout(c, ns, badImage)
@@ -339,121 +239,4 @@ func testCheck(t *testing.T, c cluster) {
 	if err := d.Check(t.Context(), bad); err != nil {
 		t.Errorf("insecure: %v", err)
 	}
-}
-
-// deployment makes a namespace with the Deployment "orders" of containers web
-// and side, and waits until it runs.
-func deployment(t *testing.T, c cluster, replicas int32) (namespace string) {
-	t.Helper()
-	ns, err := c.Namespace(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	labels := map[string]string{"app": "orders"}
-	_, err = c.Client().AppsV1().Deployments(ns).Create(t.Context(), &appsv1.Deployment{
-		ObjectMeta: metav1.ObjectMeta{Name: "orders"},
-		Spec: appsv1.DeploymentSpec{
-			Replicas: &replicas, Selector: &metav1.LabelSelector{MatchLabels: labels},
-			Template: corev1.PodTemplateSpec{
-				ObjectMeta: metav1.ObjectMeta{Labels: labels},
-				Spec: corev1.PodSpec{Containers: []corev1.Container{
-					{Name: "web", Image: oldImage}, {Name: "side", Image: oldImage},
-				}},
-			},
-		},
-	}, metav1.CreateOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	allAvailable(t, c, ns, replicas)
-	return ns
-}
-
-// allAvailable waits until exactly n replicas are there, available and up to date.
-func allAvailable(t *testing.T, c cluster, ns string, n int32) {
-	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-	defer cancel()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for {
-		d, err := c.Client().AppsV1().Deployments(ns).Get(ctx, "orders", metav1.GetOptions{})
-		if err != nil {
-			t.Fatal(err)
-		}
-		s := d.Status
-		if s.ObservedGeneration == d.Generation && s.UpdatedReplicas == n && s.Replicas == n && s.AvailableReplicas == n {
-			return
-		}
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			t.Fatalf("not available: %+v", s)
-		}
-	}
-}
-
-func imagesIn(t *testing.T, c cluster, ns string) map[string]string {
-	t.Helper()
-	d, err := c.Client().AppsV1().Deployments(ns).Get(t.Context(), "orders", metav1.GetOptions{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	images := map[string]string{}
-	for _, c := range d.Spec.Template.Spec.Containers {
-		images[c.Name] = c.Image
-	}
-	return images
-}
-
-// update changes the Deployment behind the deployer's back.
-func update(t *testing.T, c cluster, ns string, change func(*appsv1.Deployment)) {
-	t.Helper()
-	for range 20 {
-		d, err := c.Client().AppsV1().Deployments(ns).Get(t.Context(), "orders", metav1.GetOptions{})
-		if err != nil {
-			t.Error(err)
-			return
-		}
-		change(d)
-		if _, err = c.Client().AppsV1().Deployments(ns).Update(t.Context(), d, metav1.UpdateOptions{}); err == nil {
-			return
-		}
-	}
-	t.Error("the deployment cannot be updated")
-}
-
-func rollout(c cluster, ns, image string) cyclone.Rollout {
-	return cyclone.Rollout{
-		Target: cyclone.Target{
-			Cluster: "test", Namespace: ns, Deployment: "orders", Containers: []string{"web"},
-			Timeout: cyclone.Duration(30 * time.Second),
-		},
-		Access: c.Access(), Image: image,
-	}
-}
-
-// recorder keeps what was written, and calls back once when a text appears.
-type recorder struct {
-	mu   sync.Mutex
-	text strings.Builder
-	on   string
-	call func()
-	once sync.Once
-}
-
-func (r *recorder) Write(p []byte) (int, error) {
-	r.mu.Lock()
-	r.text.Write(p)
-	r.mu.Unlock()
-	if r.on != "" && strings.Contains(string(p), r.on) {
-		r.once.Do(r.call)
-	}
-	return len(p), nil
-}
-
-func (r *recorder) String() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.text.String()
 }
