@@ -79,7 +79,7 @@ func (s *Server) moveOn(d *appsv1.Deployment) error {
 func (s *Server) report(d *appsv1.Deployment) error {
 	updated, old := s.pods(d)
 	after := d.DeepCopy()
-	n := func(i int) int32 { return int32(i) } // #nosec G115 -- a handful of pods
+	n := func(i int) int32 { return int32(i) }
 	after.Status = appsv1.DeploymentStatus{
 		ObservedGeneration: d.Generation, Replicas: n(len(updated) + len(old)), UpdatedReplicas: n(len(updated)),
 		ReadyReplicas: n(ready(updated) + ready(old)), AvailableReplicas: n(ready(updated) + ready(old)),

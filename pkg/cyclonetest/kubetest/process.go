@@ -34,7 +34,7 @@ func (c *Cluster) run(binary string, what command) error {
 	p := &process{
 		name: what.name,
 		log:  filepath.Join(c.dir, what.name+".log"),
-		cmd:  exec.Command(binary, append([]string{what.name}, what.args...)...), // #nosec G204 -- the binary we built
+		cmd:  exec.Command(binary, append([]string{what.name}, what.args...)...),
 		done: make(chan struct{}),
 	}
 	if err := p.start(); err != nil {
@@ -149,7 +149,7 @@ func script(ctx context.Context, progress io.Writer, args ...string) (string, er
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, path, args...) // #nosec G204 -- the project's own script
+	cmd := exec.CommandContext(ctx, path, args...)
 	cmd.Stderr = progress
 	out, err := cmd.Output()
 	if err != nil {
