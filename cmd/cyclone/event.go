@@ -154,7 +154,7 @@ func (a *app) showEvent(e *cyclone.Event) error {
 		"ID", string(e.ID), "Project", fmt.Sprintf("%s #%d", e.Project, e.Number), "Status", string(e.Status), "Reason", e.Reason,
 		"Trigger", strings.TrimSpace(string(e.Trigger.Kind)+" "+e.Trigger.Actor), "Parent", string(e.Trigger.Parent),
 		"Source", source(e), "Commit", e.Commit.SHA, "Message", firstLine(e.Commit.Message), "Author", e.Commit.Author,
-		"Version", e.Version, "Image", e.Image.Ref(), "Digest", e.Image.Digest, "Worker", string(e.Worker.ID),
+		"Version", e.Version, "Image", image(e.Image), "Digest", e.Image.Digest, "Worker", string(e.Worker.ID),
 		"Created", clock(e.CreatedAt), "Started", clockOf(e.StartedAt), "Finished", clockOf(e.FinishedAt),
 		"Took", took(e.StartedAt, e.FinishedAt), "Log lines", fmt.Sprint(e.LogLines))
 	if err != nil {
@@ -167,6 +167,14 @@ func (a *app) showEvent(e *cyclone.Event) error {
 		return a.printf("\n%s\n", oneLine(fmt.Sprintf("failed: stage %s, step %s, command %q, exit code %d: %s", f.Stage, f.Step, f.Command, f.ExitCode, f.Message)))
 	}
 	return nil
+}
+
+// image is name:tag, "" while nothing was built.
+func image(i cyclone.Image) string {
+	if i.Tag == "" {
+		return ""
+	}
+	return i.Ref()
 }
 
 // showStages prints the tables of stages and deployments.

@@ -116,7 +116,7 @@ func facts(e *cyclone.Event) []fact {
 		{"Commit", e.Commit.SHA},
 		{"Message", title(e)},
 		{"Author", e.Commit.Author},
-		{"Image", e.Image.Ref()},
+		{"Image", image(e.Image)},
 		{"Digest", e.Image.Digest},
 		{"Started", at(e.StartedAt)},
 		{"Finished", at(e.FinishedAt)},
@@ -129,6 +129,14 @@ func facts(e *cyclone.Event) []fact {
 		}
 	}
 	return known
+}
+
+// image is name:tag, "" when nothing was built.
+func image(i cyclone.Image) string {
+	if i.Tag == "" {
+		return ""
+	}
+	return i.Ref()
 }
 
 func trigger(e *cyclone.Event) string {
