@@ -222,6 +222,12 @@ func all[T any](ctx context.Context, d *db, scan func(scanner) (T, error), query
 	return items, rows.Err()
 }
 
+// count reads a single number.
+func (d *db) count(ctx context.Context, query string, args ...any) (n int, err error) {
+	err = d.reader.QueryRowContext(ctx, query, args...).Scan(&n)
+	return n, err
+}
+
 // scanner is a row.
 type scanner interface{ Scan(dest ...any) error }
 

@@ -77,8 +77,7 @@ func (s *Deliveries) List(ctx context.Context, project cyclone.ProjectName, page
 	if more {
 		w.and("(received, seq) < (?, ?)", received, seq)
 	}
-	var total int
-	err = s.db.reader.QueryRowContext(ctx, "SELECT coalesce(sum(n), 0) FROM delivery_totals WHERE project = ?", project).Scan(&total)
+	total, err := s.db.count(ctx, "SELECT coalesce(sum(n), 0) FROM delivery_totals WHERE project = ?", project)
 	if err != nil {
 		return none, wrap(err, "count deliveries of project %s", project)
 	}

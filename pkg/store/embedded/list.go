@@ -178,9 +178,7 @@ func (s *Events) total(ctx context.Context, q cyclone.EventQuery) (int, error) {
 		}
 		sel.text = "SELECT " + sel.text
 	}
-	var n int
-	err := s.db.reader.QueryRowContext(ctx, sel.text, sel.args...).Scan(&n)
-	return n, err
+	return s.db.count(ctx, sel.text, sel.args...)
 }
 
 func keptTotal(q cyclone.EventQuery) selection {

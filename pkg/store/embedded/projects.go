@@ -147,8 +147,8 @@ func listByName[T any](ctx context.Context, d *db, page cyclone.Page, scan func(
 	if after == nil {
 		after = []string{""}
 	}
-	var total int
-	if err := d.reader.QueryRowContext(ctx, "SELECT count(*) FROM "+table).Scan(&total); err != nil {
+	total, err := d.count(ctx, "SELECT count(*) FROM "+table)
+	if err != nil {
 		return none, wrap(err, "count %s", table)
 	}
 	n := limit(page)

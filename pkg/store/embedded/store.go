@@ -74,8 +74,7 @@ func (s *Store) Close() error {
 
 // Ping returns ErrUnavailable with the reason when the file cannot be read.
 func (s *Store) Ping(ctx context.Context) error {
-	var n int
-	err := s.db.reader.QueryRowContext(ctx, "SELECT count(*) FROM settings WHERE name = ''").Scan(&n)
+	_, err := s.db.count(ctx, "SELECT count(*) FROM settings WHERE name = ''")
 	return wrap(err, "read data folder %s", s.db.dir)
 }
 
@@ -105,7 +104,7 @@ func lockDir(dir string) (*flock.Flock, error) {
 		return nil, fmt.Errorf("lock data folder %s: %w", dir, err)
 	}
 	if !held {
-		owner, _ := os.ReadFile(path) // #nosec G304 -- only for the message
+		owner, _ := os.ReadFile(path) // only for the message
 		return nil, cyclone.Conflict("data folder %s is in use by another server (process %s): stop that one or give this one a folder of its own",
 			dir, strings.TrimSpace(string(owner)))
 	}
