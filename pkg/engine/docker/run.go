@@ -107,14 +107,19 @@ func (e *Engine) signal(id, signal string) {
 	if signal != "SIGTERM" {
 		return
 	}
-	// The kernel shields the first process of a container from signals that it
-	// does not handle, and a shell handles none: what it is waiting for has to
-	// be told directly, or every stop of a step would take the whole grace.
-	told, err := e.api.ContainerExecCreate(ctx, id, container.ExecOptions{Cmd: []string{"/bin/sh", "-c", "kill -TERM -1"}})
+	told, err := e.api.ContainerExecCreate(ctx, id, container.ExecOptions{Cmd: []string{"/bin/sh", "-c", terminateRest}})
 	if err == nil {
 		_ = e.api.ContainerExecStart(ctx, told.ID, container.ExecStartOptions{Detach: true})
 	}
 }
+
+// terminateRest sends SIGTERM to all processes of a container but the first,
+// unless the first one has a handler for it. The kernel shields the first
+// process of a container from signals that it does not handle, and a plain
+// shell handles none: the command that it waits for has to be told, or every
+// stop of a step would take the whole grace. One that does have a handler
+// (bit 14 of SigCgt) decides itself what becomes of the others.
+const terminateRest = `while read -r k v; do case "$k$v" in SigCgt:*[4567cdef]???) exit;; esac; done </proc/1/status; kill -TERM -1`
 
 // exit completes what a container's end looks like from its exit code.
 func (e *Engine) exit(ctx context.Context, id string, code int64) cyclone.Exit {
