@@ -55,6 +55,7 @@ type Server struct {
 
 	sockets  sockets
 	frames   frameCache
+	lookouts lookouts
 	rejected atomic.Int64
 }
 

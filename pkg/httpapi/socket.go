@@ -22,6 +22,9 @@ const (
 	viewerPatience = 3 * time.Minute
 	// closeWait is how long the other side may take to say goodbye.
 	closeWait = 3 * time.Second
+	// replaceWait is the same for one that has connected anew already: most
+	// likely this connection is dead, and the new one waits for its end.
+	replaceWait = 100 * time.Millisecond
 )
 
 // errLeft is the cause of a socket's end when the other side went away.
@@ -152,8 +155,11 @@ func (c *socket) readAll(handle func(kind int, data []byte) error) error {
 func (c *socket) part(err error, readerDone <-chan struct{}) {
 	c.cancel(err)
 	wait := closeWait
-	if err == nil {
+	switch {
+	case err == nil:
 		wait = c.patience
+	case errors.Is(err, errReplaced):
+		wait = replaceWait
 	}
 	c.mu.Lock()
 	c.leaving = true

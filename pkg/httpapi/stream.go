@@ -72,6 +72,9 @@ type viewer struct {
 	id     cyclone.EventID
 	next   int64                    // the number of the next line to send
 	stages map[cyclone.Stage]string // as last sent
+	// revision is that of the event when it was last read.
+	revision int64
+	lookout  *lookout
 }
 
 // run sends the log until the event is over. Looking into the store and
@@ -81,11 +84,15 @@ func (v *viewer) run(ctx context.Context) error {
 	// Listening begins before looking, so that nothing falls in between.
 	live := v.server.Live.Subscribe(string(v.id))
 	defer live.Close()
+	lookout, leave := v.server.lookouts.join(v.id)
+	defer leave()
+	v.lookout = lookout
 	for {
 		e, err := v.server.Events.Find(ctx, v.id)
 		if err != nil {
 			return notFound(err, "the event was deleted")
 		}
+		v.revision = e.Run.Revision
 		if err := v.sendStages(e); err != nil {
 			return err
 		}
@@ -110,25 +117,34 @@ func (v *viewer) replay(ctx context.Context) error {
 	return v.server.eachLines(ctx, v.id, v.next, math.MaxInt64-1, v.sendLines)
 }
 
-// follow sends live messages until it is time to look into the store.
+// follow sends live messages until there is something in the store that they
+// did not bring.
 func (v *viewer) follow(ctx context.Context, live *livelog.Reader, wait time.Duration) error {
 	for {
 		short, cancel := context.WithTimeout(ctx, wait)
 		m, err := live.Next(short)
 		cancel()
+		look := false
 		switch {
 		case ctx.Err() != nil:
 			return context.Cause(ctx)
-		case errors.Is(err, livelog.ErrLagged), errors.Is(err, context.DeadlineExceeded):
+		case errors.Is(err, livelog.ErrLagged):
 			return nil
-		case err != nil:
-			return err
+		case errors.Is(err, context.DeadlineExceeded):
+			look, err = v.behind(ctx)
+		case err == nil:
+			look, err = v.take(m.Value)
 		}
-		look, err := v.take(m.Value)
 		if look || err != nil {
 			return err
 		}
 	}
+}
+
+// behind reports whether the store has what was not sent yet.
+func (v *viewer) behind(ctx context.Context) (bool, error) {
+	seen, err := v.lookout.look(ctx, v.server, v.id)
+	return seen.final || seen.revision != v.revision || seen.last >= v.next, err
 }
 
 // take sends what a live message brings and reports whether the store has to

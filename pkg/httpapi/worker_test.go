@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -282,7 +283,7 @@ func TestAMillionLines(t *testing.T) {
 	f, e := workerFixture(t)
 	w := f.attach(e, 0)
 	v := f.watch(e, "", 1)
-	const total, per = 1_000_000, 2000
+	const total, per = manyLines, 2000
 	chunks := make([][]byte, 0, total/per)
 	for from := int64(1); from <= total; from += per {
 		chunks = append(chunks, chunk(t, lines(from, from+per-1)).Data)
@@ -311,7 +312,7 @@ func TestAMillionLines(t *testing.T) {
 	}
 	t.Logf("stored after %v", time.Since(start))
 	v.upTo(total)
-	if fr, _ := v.end(); string(fr.Lines) != "1000000" {
+	if fr, _ := v.end(); string(fr.Lines) != strconv.Itoa(total) {
 		t.Errorf("end: %+v", fr)
 	}
 	t.Logf("seen after %v", time.Since(start))
