@@ -8,7 +8,7 @@ say "building"
 make -s build
 docker image inspect "${CYCLONE_WORKER_IMAGE:-cyclone-worker:dev}" >/dev/null 2>&1 || scripts/images.sh worker
 
-bridge=$(docker network inspect bridge --format '{{(index .IPAM.Config 0).Gateway}}')
+bridge=$(ip -4 -o addr show "$(docker network inspect bridge --format '{{index .Options "com.docker.network.bridge.name"}}')" | awk '{sub("/.*", "", $4); print $4; exit}')
 if [ -z "${CYCLONE_REGISTRY:-}" ]; then
   port=${CYCLONE_RUN_REGISTRY_PORT:-5000}
   mkdir -p data/registry

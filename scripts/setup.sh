@@ -14,6 +14,7 @@ declare -A proof=(
   [docker-registry]=/usr/bin/docker-registry
   [gcc]=/usr/bin/gcc
   [git]=/usr/bin/git
+  [iproute2]=/bin/ip
   [iptables]=/usr/sbin/iptables
   [make]=/usr/bin/make
 )

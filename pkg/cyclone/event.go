@@ -179,6 +179,9 @@ type Run struct {
 	Former *WorkerRef `json:"former,omitempty"`
 }
 
+// NoticeMail is the name of the notice that mails the summary.
+const NoticeMail = "mail"
+
 // Notice is one thing to be told about a final event: told once, retried on
 // its own, undoing nothing when it fails.
 type Notice struct {

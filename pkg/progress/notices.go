@@ -15,7 +15,7 @@ import (
 // The notices. Each is worked off on its own.
 const (
 	noticeRelease = "release" // remove the worker from its node
-	noticeMail    = "mail"
+	noticeMail    = cyclone.NoticeMail
 )
 
 const (
@@ -233,19 +233,24 @@ func (p *Progress) attempt(ctx context.Context, e *cyclone.Event, name string) e
 	case noticeRelease:
 		return p.Launcher.Remove(ctx, e.Worker.ID)
 	case noticeMail:
-		project, err := p.Projects.Find(ctx, e.Project)
-		if errors.Is(err, cyclone.ErrNotFound) {
-			return nil // the project is gone, and with it whom to tell
-		}
-		if err != nil {
-			return err
-		}
-		if p.Mail == nil {
-			return cyclone.Unavailable("no mail server is configured")
-		}
-		return p.Mail.Notify(ctx, project, e)
+		return p.mail(ctx, e)
 	}
 	return cyclone.NotFound("no notice is called %q", name)
+}
+
+// mail sends the summary if it is still wanted: the project may have changed,
+// or gone and with it whom to tell, and the notice of an event that was skipped
+// from the start was planned without asking.
+func (p *Progress) mail(ctx context.Context, e *cyclone.Event) error {
+	wanted, err := p.mailWanted(ctx, e)
+	if err != nil || !wanted {
+		return err
+	}
+	project, err := p.Projects.Find(ctx, e.Project)
+	if err != nil {
+		return err
+	}
+	return p.Mail.Notify(ctx, project, e)
 }
 
 // saveNotice writes down how an attempt went and when the next one is.

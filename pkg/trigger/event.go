@@ -29,6 +29,8 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 	if why := skipReason(h); why != "" {
 		now := cyclone.Stamp(t.Now())
 		e.Status, e.Reason, e.FinishedAt = cyclone.StatusSkipped, why, &now
+		// It is final from the start, so nobody else plans this.
+		e.Run.Notices = []cyclone.Notice{{Name: cyclone.NoticeMail, NextAt: now}}
 	} else if why := blockReason(p, h.PullRequest); why != "" {
 		e.Status, e.Reason = cyclone.StatusBlocked, why
 	}

@@ -77,7 +77,7 @@ func (r *run) imageFor(ctx context.Context, s *step, c cyclone.Step) (string, er
 
 // stepImage builds the image that a step brings as a Dockerfile.
 func (r *run) stepImage(ctx context.Context, s *step, c cyclone.Step) (string, error) {
-	name := strings.ToLower("cyclone-step-" + string(r.job.Event.ID) + "-" + dockerTag(s.name))
+	name := strings.ToLower("cyclone-step-" + string(r.job.Event.ID) + "-" + cyclone.DockerTag(s.name))
 	spec, err := r.buildSpec(s.stage, s.name, c.ContextDir, c.Dockerfile, c.Auth)
 	if err != nil {
 		return "", err

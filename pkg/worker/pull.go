@@ -25,16 +25,23 @@ type pull struct {
 	err  error
 }
 
-// prefetch begins to pull every image that is known already. What goes wrong
-// is said by the step that needs the image.
+// prefetch begins to pull every image that is known already: the first one
+// alone, because a step waits for it, and then the others. What goes wrong is
+// said by the step that needs the image.
 func (r *run) prefetch(ctx context.Context) {
 	if r.pipeline == nil {
 		return
 	}
+	var first *pull
+	var rest []func()
 	want := func(stage cyclone.Stage, steps ...cyclone.Step) {
 		for _, s := range steps {
 			if _, built := builtName(s.Image); r.allowed(stage) && s.Image != "" && !built && r.matches(s.When) {
-				r.pulls.start(ctx, s.Image, s.Pull, r.login(s.Image, s.Auth))
+				if auth := r.login(s.Image, s.Auth); first == nil {
+					first = r.pulls.start(ctx, s.Image, s.Pull, auth)
+				} else {
+					rest = append(rest, func() { r.pulls.start(ctx, s.Image, s.Pull, auth) })
+				}
 			}
 		}
 	}
@@ -44,6 +51,15 @@ func (r *run) prefetch(ctx context.Context) {
 		want(cyclone.StageIntegration, append(p.Integration.Services, p.Integration.Step)...)
 	}
 	want(cyclone.StagePostBuild, p.PostBuild...)
+	if len(rest) == 0 {
+		return
+	}
+	r.pulls.active.Go(func() {
+		<-first.done
+		for _, start := range rest {
+			start()
+		}
+	})
 }
 
 // start begins a pull, or returns the one that is under way.
@@ -100,8 +116,15 @@ func (r *run) pull(ctx context.Context, image string, policy cyclone.PullPolicy,
 			return cyclone.NotFound("image %s is not on this engine, and the step says pull: never", image)
 		}
 	}
-	return r.Images.Pull(ctx, image, auth, out)
+	return r.Images.Pull(ctx, image, auth, systemOnly{out})
 }
+
+// systemOnly passes everything on as Cyclone's own words: what an engine says
+// about a transfer is not a step's output.
+type systemOnly struct{ to cyclone.Output }
+
+// Write implements cyclone.Output.
+func (s systemOnly) Write(_ cyclone.Stream, data []byte) { s.to.Write(cyclone.System, data) }
 
 // engineError is an engine that did not come up as a verdict.
 func engineError(ctx context.Context, err error) error {

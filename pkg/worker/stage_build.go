@@ -119,7 +119,7 @@ func (r *run) pushImage(ctx context.Context, done *built, b cyclone.Build) error
 	return r.step(ctx, cyclone.StageBuild, pushStep(b.Name), func(s *step) error {
 		s.set(func(st *cyclone.StepState) { st.Image = ref })
 		s.say("Pushing %s", ref)
-		digest, err := r.Images.Push(ctx, ref, r.login(ref, b.Auth), s)
+		digest, err := r.Images.Push(ctx, ref, r.login(ref, b.Auth), systemOnly{s})
 		if err != nil {
 			return err
 		}
@@ -148,12 +148,12 @@ func (r *run) pushTags(ctx context.Context, stage cyclone.Stage) error {
 		}
 		err := r.step(ctx, stage, "tags/"+b.build, func(s *step) error {
 			for _, tag := range b.tags {
-				as := b.image.Name + ":" + dockerTag(tag)
+				as := b.image.Name + ":" + cyclone.DockerTag(tag)
 				if err := r.Images.Tag(ctx, b.image.Ref(), as); err != nil {
 					return err
 				}
 				s.say("Pushing %s", as)
-				if _, err := r.Images.Push(ctx, as, r.login(as, nil), s); err != nil {
+				if _, err := r.Images.Push(ctx, as, r.login(as, nil), systemOnly{s}); err != nil {
 					return err
 				}
 			}

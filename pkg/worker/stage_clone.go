@@ -28,7 +28,6 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	s.say("Cloning %s at %s", repository.URL, firstOf(e.Commit.SHA, e.Ref, "the default branch"))
 	commit, err := cloner.Clone(ctx, cyclone.CloneSpec{
 		URL: repository.URL, Ref: e.Ref, SHA: e.Commit.SHA, Dir: r.tree,
 		Username: r.job.CloneUsername, Password: r.job.ClonePassword, Submodules: true,
@@ -43,7 +42,6 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 		state.Image.Name = firstOf(state.Image.Name, r.job.Project.Image, string(r.job.Project.Name))
 		state.Image.Tag = state.Version
 	})
-	s.say("Checked out %s: %s", commit.ShortSHA(), short(commit.Message))
 	return nil
 }
 
@@ -59,32 +57,8 @@ func firstOf(values ...string) string {
 // version is what this event's images are tagged with.
 func (r *run) version(c cyclone.Commit) string {
 	e := r.job.Event
-	version := e.Version
-	switch {
-	case version != "":
-	case e.Tag != "":
-		version = e.Tag
-	case e.PullRequest != nil:
-		version = fmt.Sprintf("pr-%d-%s", e.PullRequest.Number, c.ShortSHA())
-	default:
-		version = "ci-" + c.ShortSHA()
-	}
-	return dockerTag(version)
-}
-
-// dockerTag replaces what a Docker tag refuses.
-func dockerTag(s string) string {
-	tag := strings.Map(func(c rune) rune {
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '_', c == '.', c == '-':
-			return c
-		}
-		return '-'
-	}, s)
-	if tag != "" && (tag[0] == '.' || tag[0] == '-') {
-		tag = "_" + tag[1:]
-	}
-	return tag[:min(len(tag), 128)]
+	e.Commit = c
+	return cyclone.DockerTag(firstOf(e.Version, e.DefaultVersion()))
 }
 
 func (r *run) configFile() string { return firstOf(r.job.Project.ConfigFile, defaultConfig) }

@@ -88,8 +88,8 @@ func TestFailures(t *testing.T) {
 		},
 		{
 			name:   "killed by a signal",
-			files:  map[string]string{"caicloud.yml": "post_build:\n  image: busybox:1\n  commands: [kill -9 $$]\n"},
-			status: "failure", stage: "post_build", reason: `SIGKILL`,
+			files:  map[string]string{"caicloud.yml": "post_build:\n  image: busybox:1\n  commands: [\"sh -c 'kill -9 $$'\"]\n"},
+			status: "failure", stage: "post_build", reason: `exited with 137`,
 		},
 		{
 			name: "Kubernetes API down",

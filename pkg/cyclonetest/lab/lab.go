@@ -23,16 +23,25 @@ import (
 // listens there can be reached from worker containers, and from nowhere outside.
 func BridgeAddress(ctx context.Context) (string, error) {
 	out, err := exec.CommandContext(ctx, "docker", "network", "inspect", "bridge",
-		"--format", "{{range .IPAM.Config}}{{.Gateway}} {{end}}").Output()
+		"--format", `{{index .Options "com.docker.network.bridge.name"}}`).Output()
 	if err != nil {
-		return "", fmt.Errorf("ask Docker for its bridge address (is the engine running?): %w", stderrOf(err))
+		return "", fmt.Errorf("ask Docker for its bridge (is the engine running?): %w", stderrOf(err))
 	}
-	for _, address := range strings.Fields(string(out)) {
-		if ip := net.ParseIP(address); ip != nil && ip.To4() != nil {
-			return address, nil
+	name := strings.TrimSpace(string(out))
+	bridge, err := net.InterfaceByName(name)
+	if err != nil {
+		return "", fmt.Errorf("find Docker's bridge %q: %w", name, err)
+	}
+	addresses, err := bridge.Addrs()
+	if err != nil {
+		return "", fmt.Errorf("ask Docker's bridge %q for its address: %w", name, err)
+	}
+	for _, a := range addresses {
+		if network, ok := a.(*net.IPNet); ok && network.IP.To4() != nil {
+			return network.IP.String(), nil
 		}
 	}
-	return "", fmt.Errorf("docker's default network has no IPv4 gateway: %q", out)
+	return "", fmt.Errorf("docker's bridge %q has no IPv4 address", name)
 }
 
 // stderrOf adds what a command printed to its error.
