@@ -81,6 +81,7 @@ func TestBuildReusesItsCache(t *testing.T) {
 	if _, err := e.Images().Push(t.Context(), image, nil, &recorder{}); err != nil {
 		t.Fatal(err)
 	}
+	removeImage(t, image)
 	spec.CacheFrom = []string{image}
 	var out recorder
 	if err := e.Images().Build(t.Context(), spec, &out); err != nil {
