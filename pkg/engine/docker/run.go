@@ -178,7 +178,7 @@ func (o *output) finish(stop func()) error {
 		case <-check.C:
 			if o.source.idle() > killGrace {
 				stop()
-				<-o.ended
+				_ = <-o.ended // says that it was broken
 				return io.ErrUnexpectedEOF
 			}
 		}
