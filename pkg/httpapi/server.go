@@ -105,7 +105,7 @@ type recorder interface {
 
 // Handler returns the handler of every route.
 func (s *Server) Handler() http.Handler {
-	var h http.Handler = s.router()
+	h := s.router()
 	h = s.allowOrigins(h)
 	h = secureHeaders(h)
 	h = s.recoverPanics(h)
