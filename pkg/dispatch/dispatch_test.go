@@ -90,9 +90,8 @@ func TestFairness(t *testing.T) {
 					w.pending(cyclone.ProjectName(p))
 				}
 				// One more place at a time shows the order.
-				stop := func() {}
 				for w.Capacity = min(1, c.capacity); ; w.Capacity++ {
-					stop = w.start()
+					stop := w.start()
 					time.Sleep(100 * time.Millisecond)
 					stop()
 					if w.Capacity >= c.capacity {

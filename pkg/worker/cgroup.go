@@ -46,6 +46,30 @@ func nestCgroups() error {
 	return nil
 }
 
+// cgroupParent is the group that the inner engine's containers must lie in, so
+// that the worker's own limits hold for them: the worker's, where the host's
+// tree is what it sees (cgroup v1). Without it they would lie beside the worker,
+// as if it had no limits. Empty leaves it to the engine.
+func cgroupParent() string {
+	groups, err := os.ReadFile("/proc/self/cgroup")
+	if err != nil {
+		return ""
+	}
+	return memoryGroup(string(groups))
+}
+
+// memoryGroup is the group of the memory controller in the text of
+// /proc/self/cgroup (see cgroups(7)); empty for the root and for cgroup v2.
+func memoryGroup(groups string) string {
+	for line := range strings.Lines(groups) {
+		parts := strings.SplitN(strings.TrimSpace(line), ":", 3)
+		if len(parts) == 3 && slices.Contains(strings.Split(parts[1], ","), "memory") && parts[2] != "/" {
+			return parts[2]
+		}
+	}
+	return ""
+}
+
 func cgroupProcesses() ([]string, error) {
 	data, err := os.ReadFile(cgroupRoot + "/cgroup.procs")
 	return strings.Fields(string(data)), err

@@ -106,6 +106,9 @@ func (e *Engine) arguments(config cyclone.EngineConfig) []string {
 	if e.Containerd != "" {
 		args = append(args, "--containerd", e.containerdSocket())
 	}
+	if parent := cgroupParent(); parent != "" {
+		args = append(args, "--cgroup-parent", parent)
+	}
 	if config.RegistryMirror != "" {
 		args = append(args, "--registry-mirror", config.RegistryMirror)
 	}
@@ -212,6 +215,8 @@ func (e *Engine) spawn(name string, args ...string) error {
 	c := &child{name: name}
 	c.cmd = exec.Command(name, args...)
 	c.cmd.Stdout, c.cmd.Stderr = &c.log, &c.log
+	// BuildKit would cut what a step of a Dockerfile prints.
+	c.cmd.Env = append(os.Environ(), "BUILDKIT_STEP_LOG_MAX_SIZE=-1", "BUILDKIT_STEP_LOG_MAX_SPEED=-1")
 	// A group of its own: signals of a terminal go to the worker alone, which
 	// still needs its engine to clean up.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}

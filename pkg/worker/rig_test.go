@@ -203,17 +203,3 @@ func (r *rig) stages() string {
 	}
 	return strings.Join(out, ", ")
 }
-
-// steps is the last report's steps of a stage as "pg success".
-func (r *rig) steps(stage cyclone.Stage) string {
-	var out []string
-	for _, s := range r.server.last().Stages {
-		if s.Name != stage {
-			continue
-		}
-		for _, st := range s.Steps {
-			out = append(out, st.Name+" "+string(st.Status))
-		}
-	}
-	return strings.Join(out, ", ")
-}

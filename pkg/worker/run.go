@@ -184,14 +184,14 @@ func (r *run) step(ctx context.Context, stage cyclone.Stage, name string, fn fun
 	err := fn(s)
 	if errors.Is(err, errSkipped) {
 		s.set(func(st *cyclone.StepState) { st.Status = cyclone.StatusSkipped })
-		s.output.close()
+		s.close()
 		return nil
 	}
 	err = r.engineFirst(judge(ctx, stage, name, err))
-	s.output.close()
+	s.close()
 	if err != nil {
-		s.output.say("%v", err)
-		s.output.close()
+		s.say("%v", err)
+		s.close()
 	}
 	end := cyclone.Stamp(time.Now())
 	s.set(func(st *cyclone.StepState) {

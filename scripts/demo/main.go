@@ -41,8 +41,7 @@ type demo struct {
 	root, cache, kubeapi string
 	system               *lab.System
 	target               *target
-	secret               string // of the webhook
-	lines                int64  // seen live
+	lines                int64 // seen live
 }
 
 func say(format string, args ...any) { fmt.Printf("\033[36m==>\033[0m "+format+"\n", args...) }

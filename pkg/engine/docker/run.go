@@ -178,7 +178,9 @@ func (o *output) finish(stop func()) error {
 		case <-check.C:
 			if o.source.idle() > killGrace {
 				stop()
-				_ = <-o.ended // says that it was broken
+				if err := <-o.ended; err == nil {
+					return nil // it ended by itself just now
+				}
 				return io.ErrUnexpectedEOF
 			}
 		}

@@ -114,7 +114,6 @@ func (s *session) Auth(mechanism string) (sasl.Server, error) {
 // loginServer is the other side of AUTH LOGIN.
 type loginServer struct {
 	check  func(_, user, pass string) error
-	step   int
 	answer []string
 }
 
