@@ -89,7 +89,7 @@ func TestFailures(t *testing.T) {
 		{
 			name:   "killed by a signal",
 			files:  map[string]string{"caicloud.yml": "post_build:\n  image: busybox:1\n  commands: [\"sh -c 'kill -9 $$'\"]\n"},
-			status: "failure", stage: "post_build", reason: `exited with 137`,
+			status: "failure", stage: "post_build", reason: `killed by SIGKILL`,
 		},
 		{
 			name: "Kubernetes API down",
