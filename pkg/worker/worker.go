@@ -81,6 +81,9 @@ func (w *Worker) Run(ctx context.Context) error {
 		if up.err = early; early == nil {
 			up.err = w.Engine.Start(engineCtx, config)
 		}
+		if up.err == nil {
+			w.Log.Info("engine ready")
+		}
 	}()
 	job, err := w.Server.Job(ctx)
 	if err != nil {
