@@ -202,6 +202,11 @@ func (d *Dispatcher) fill(ctx context.Context, waiting []cyclone.ProjectName, lo
 		if c == nil {
 			return nil
 		}
+		if d.held(c.project.Name) {
+			// A launch of this round has failed already, and its event is back.
+			c.drained = true
+			continue
+		}
 		err := d.launchNext(ctx, c)
 		if errors.Is(err, cyclone.ErrNotFound) {
 			c.drained = true

@@ -188,7 +188,6 @@ func TestNodeNotReady(t *testing.T) {
 		w.node.notReady = cyclone.Unavailable("no Docker engine")
 		w.pending("a")
 		stop := w.start()
-		defer stop()
 		time.Sleep(time.Hour)
 		if err := w.Ready(t.Context()); !errors.Is(err, cyclone.ErrUnavailable) {
 			t.Errorf("Ready = %v", err)
@@ -201,6 +200,7 @@ func TestNodeNotReady(t *testing.T) {
 		if w.order() != "a" {
 			t.Error("nothing was launched when the node was ready")
 		}
+		stop() // the loop reads the capacity
 		w.Capacity = 0
 		w.node.set(func(n *node) { n.notReady = cyclone.Unavailable("no Docker engine") })
 		w.must(w.Ready(t.Context()))
