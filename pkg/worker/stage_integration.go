@@ -121,7 +121,7 @@ func (all *services) follow(ctx context.Context, v *service) {
 	// Not ended by ctx: that would give every service ten seconds to stop, one
 	// after the other. stop removes them all at once.
 	v.exit, v.err = all.run.Containers.Run(context.WithoutCancel(ctx), v.id, v.out)
-	v.out.output.close()
+	v.out.close()
 	close(v.ended)
 }
 

@@ -112,7 +112,7 @@ func (r *run) once(ctx context.Context, s *step, c cyclone.Step, network string)
 // runContainer runs a container to its end and says what went wrong.
 func (r *run) runContainer(ctx context.Context, s *step, c cyclone.Step, id string) error {
 	exit, err := r.Containers.Run(ctx, id, s)
-	s.output.close()
+	s.close()
 	if err == nil && exit.Code == 0 && exit.Signal == "" {
 		return nil
 	}
