@@ -239,7 +239,7 @@ func TestRequests(t *testing.T) {
 		in   string
 		want string
 	}{
-		{"short", strings.Fields("project create orders --repository https://example.com/a.git"), "", `POST /api/v1/projects {"name":"orders","repository":{"type":"git","url":"https://example.com/a.git"}}`},
+		{"short", strings.Fields("project create orders --repo https://example.com/a.git"), "", `POST /api/v1/projects {"name":"orders","repository":{"type":"git","url":"https://example.com/a.git"}}`},
 		{"every flag", append(all, "--cron", "0 3 * * *"), "", `POST /api/v1/projects {"cancelSuperseded":true,"configFile":"ci.yml","description":"d","image":"registry.example.com/o",` +
 			`"limits":{"concurrency":2,"cpus":1.5,"memory":"2g","timeout":"1h"},"name":"orders","notifications":{"email":{"recipients":["a@example.com","b@example.com"],"when":"change"},"webhooks":[{"url":"https://example.com/x"}]},` +
 			`"owner":"alice","repository":{"credential":"key","defaultBranch":"main","type":"github","url":"git@github.com:acme/orders.git"},` +

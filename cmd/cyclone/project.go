@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 
 	"cyclone/pkg/client"
 	"cyclone/pkg/cyclone"
@@ -70,7 +71,13 @@ func (a *app) projectCreate() *cobra.Command {
 
 func projectFlags(c *cobra.Command) {
 	f := c.Flags()
-	f.String("repository", "", "URL of the repository, without credentials")
+	f.SetNormalizeFunc(func(_ *pflag.FlagSet, name string) pflag.NormalizedName {
+		if name == "repo" {
+			name = "repository"
+		}
+		return pflag.NormalizedName(name)
+	})
+	f.String("repository", "", "URL of the repository, without credentials; --repo for short")
 	f.String("type", "", "github, gitlab, gitea, git or svn (default from the URL)")
 	f.String("default-branch", "", "the repository's default branch")
 	f.String("credential", "", "name of the project's secret to clone with")
