@@ -5,6 +5,7 @@ package e2e_test
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -179,6 +180,29 @@ func TestProcessNode(t *testing.T) {
 	if o.Status != cyclone.StatusSuccess || !strings.Contains(o.text(), "built") {
 		t.Errorf("%s: %s\n%s", o.Status, o.Reason, o.text())
 	}
+}
+
+// The second event of a project builds on the layers of the first, although
+// its engine is new.
+func TestLayersAreReused(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, map[string]string{"Dockerfile": "FROM busybox:1\nRUN echo expensive >/made\nCOPY change /\n", "change": "1\n", "caicloud.yml": "build:\n  context_dir: .\n"}, nil)
+	p.finish(p.push(), nil)
+	var err error
+	if p.sha, err = system.Git.Commit(p.ctx, p.name, "main", "Change again", map[string][]byte{"change": []byte("2\n")}); err != nil {
+		t.Fatal(err)
+	}
+	o := p.finish(p.push(), nil)
+	if o.Status != cyclone.StatusSuccess || !regexp.MustCompile(`(?m)^#\d+ CACHED`).MatchString(o.text()) {
+		t.Errorf("%s: the layer was built again:\n%s", o.Status, o.text())
+	}
+}
+
+// A step that needs more memory than it may have is killed, and the event says why.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	p := newProject(t, map[string]string{"caicloud.yml": "pre_build:\n  image: busybox:1\n  mem_limit: 32m\n  commands: [dd if=/dev/zero of=/dev/null bs=256M count=1]\n"}, nil)
+	expect(t, p.finish(p.push(), nil), "failure", "pre_build", `(?i)out of memory|memory limit`)
 }
 
 func TestSkippedEventIsToldToo(t *testing.T) {
