@@ -42,6 +42,12 @@ worker() {
   build "$worker_image" --build-arg BASE_IMAGE="$(base)" -f Dockerfile.worker .
 }
 
+# worker_base builds all of the worker's image but the program, while that is
+# still being compiled. The full build finds it in the engine's cache.
+worker_base() {
+  build cyclone/worker-base:dev --target system --build-arg BASE_IMAGE="$(base)" -f Dockerfile.worker .
+}
+
 server() {
   [ -x bin/cyclone-server ] || die "bin/cyclone-server is missing: run make build first"
   build "$server_image" --build-arg BASE_IMAGE="$(base)" -f Dockerfile.server .
@@ -73,7 +79,7 @@ postgres() {
 
 case "${1:-all}" in
   all) worker; server ;;
-  worker | server | busybox | golang | postgres) "$1" ;;
+  worker | worker_base | server | busybox | golang | postgres) "$1" ;;
   example) busybox; golang; postgres ;;
   *) die "usage: scripts/images.sh [all|worker|server|example]" ;;
 esac
