@@ -49,6 +49,9 @@ func openStores(ctx context.Context, s *settings, log *slog.Logger) (*stores, er
 	return &stores{st.Projects, st.Events, st.Events, st.Logs, st.Deliveries, st.Clusters, st.Secrets, st.Settings, st.Ping, st.Close}, nil
 }
 
+// keyFile keeps the encryption key beside the embedded store.
+const keyFile = "encryption.key"
+
 // installation is what all servers on one store have in common.
 type installation struct {
 	id     string
@@ -69,15 +72,15 @@ func (p *program) installation(ctx context.Context, s *settings, st *stores) (*i
 	return in, err
 }
 
+// keyProof is the setting that holds something sealed with the key of this store.
+const keyProof = "key-proof"
+
 // sealer makes the sealer, and refuses a key that is not the one with which
 // what is stored was sealed.
 func sealer(ctx context.Context, s *settings, st *stores) (*seal.Sealer, error) {
-	key := s.encryptionKey
-	if key == nil {
-		var err error
-		if key, err = keptKey(filepath.Join(s.folder(), "encryption.key")); err != nil {
-			return nil, fmt.Errorf("keep the encryption key: %w", err)
-		}
+	key, err := encryptionKey(ctx, s, st)
+	if err != nil {
+		return nil, err
 	}
 	sealer, err := seal.New(key)
 	if err != nil {
@@ -87,7 +90,7 @@ func sealer(ctx context.Context, s *settings, st *stores) (*seal.Sealer, error) 
 	if err != nil {
 		return nil, err
 	}
-	if proof, err = st.settings.SetOnce(ctx, "key-proof", proof); err != nil {
+	if proof, err = st.settings.SetOnce(ctx, keyProof, proof); err != nil {
 		return nil, fmt.Errorf("check the encryption key: %w", err)
 	}
 	if _, err := sealer.Open("proof", proof); err != nil {
@@ -96,26 +99,62 @@ func sealer(ctx context.Context, s *settings, st *stores) (*seal.Sealer, error) 
 	return sealer, nil
 }
 
-// keptKey reads the key from a file that only its owner may read, and makes it
-// when there is none. The file is complete before it has its name, so that a
-// crash leaves no half key.
-func keptKey(path string) ([]byte, error) {
+// encryptionKey is the configured key, or the one in the data folder, which is
+// made at the first start. Later it is never made again: a new one would open
+// nothing that is stored.
+func encryptionKey(ctx context.Context, s *settings, st *stores) ([]byte, error) {
+	if s.encryptionKey != nil {
+		return s.encryptionKey, nil
+	}
+	path := filepath.Join(s.folder(), keyFile)
 	text, err := os.ReadFile(path)
 	if err == nil {
-		return seal.ParseKey(strings.TrimSpace(string(text)))
+		key, err := seal.ParseKey(string(text))
+		if err != nil {
+			return nil, &settingsError{fmt.Errorf("encryption-key: %s is damaged: %w; put it back from a backup", path, err)}
+		}
+		return key, nil
 	}
 	if !errors.Is(err, os.ErrNotExist) {
-		return nil, err
+		return nil, fmt.Errorf("read the encryption key: %w", err)
+	}
+	_, err = st.settings.Setting(ctx, keyProof)
+	switch {
+	case err == nil:
+		return nil, &settingsError{fmt.Errorf("encryption-key: is not set, and there is no %s either; give the key that this store's credentials were encrypted with", path)}
+	case !errors.Is(err, cyclone.ErrNotFound):
+		return nil, fmt.Errorf("check the encryption key: %w", err)
 	}
 	key, err := seal.NewKey()
 	if err != nil {
 		return nil, err
 	}
-	made := path + ".new"
-	if err := os.WriteFile(made, []byte(base64.StdEncoding.EncodeToString(key)+"\n"), 0o600); err != nil {
-		return nil, err
+	if err := keep(path, base64.StdEncoding.EncodeToString(key)+"\n"); err != nil {
+		return nil, fmt.Errorf("keep the encryption key: %w", err)
 	}
-	return key, os.Rename(made, path)
+	return key, nil
+}
+
+// keep writes a file that only its owner may read. It is complete and on the
+// disk before it has its name, so that a crash leaves no half key.
+func keep(path, text string) error {
+	made := path + ".new"
+	f, err := os.OpenFile(made, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(text)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(made, path); err != nil {
+		return err
+	}
+	folder, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // adminToken is the hash of the administrator's token: the configured one, or

@@ -74,12 +74,15 @@ func (r *rooms) listen() ([]net.Listener, error) {
 	return []net.Listener{public, workers}, nil
 }
 
-// stop waits for the end and lets requests and websockets finish.
+// stop waits for the end and lets requests and websockets finish. Both at once:
+// whoever is sent away comes back, and must not find this server again.
 func (r *rooms) stop(ctx context.Context, server *http.Server) error {
 	<-ctx.Done()
 	limited, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	return errors.Join(r.api.Drain(limited), server.Shutdown(limited))
+	closed := make(chan error, 1)
+	go func() { closed <- server.Shutdown(limited) }()
+	return errors.Join(r.api.Drain(limited), <-closed)
 }
 
 // recoverDeliveries handles what a crash left unhandled, at the start and then
