@@ -30,6 +30,8 @@ type rooms struct {
 	settings   *settings
 	log        *slog.Logger
 	socket     string // where workers connect, or empty
+	queue      cyclone.Queue
+	launcher   cyclone.Launcher
 	trigger    *trigger.Trigger
 	progress   *progress.Progress
 	dispatcher *dispatch.Dispatcher
@@ -40,14 +42,15 @@ type rooms struct {
 const node = "local"
 
 func build(s *settings, st *stores, in *installation, log *slog.Logger) (*rooms, error) {
-	r := &rooms{settings: s, log: log}
+	r := &rooms{settings: s, log: log, queue: st.queue}
 	if err := r.chooseSocket(in.id); err != nil {
 		return nil, err
 	}
-	launcher, err := r.launcher(in.id)
+	launcher, err := r.chooseLauncher(in.id)
 	if err != nil {
 		return nil, err
 	}
+	r.launcher = launcher
 	wake := func() { r.dispatcher.Wake() }
 	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
 	hub := livelog.New()
@@ -114,7 +117,7 @@ func letters(c rune) rune {
 	return '-'
 }
 
-func (r *rooms) launcher(id string) (cyclone.Launcher, error) {
+func (r *rooms) chooseLauncher(id string) (cyclone.Launcher, error) {
 	s := r.settings
 	if s.node == "docker" {
 		return &launchdocker.Launcher{

@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -227,4 +228,51 @@ func sorted(lines []string) []string {
 	out := slices.Clone(lines)
 	slices.Sort(out)
 	return out
+}
+
+// What a crash left behind is removed when a server starts again, and nothing else.
+func TestLeftoversAreSweptAtTheStart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "data")
+	server, err := lab.StartServer(t.Context(), lab.ServerOptions{Bin: binFolder(), Dir: dir, Env: serverEnv(nil)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(server.Stop)
+	p := newProjectOn(t, server, map[string]string{"caicloud.yml": sleeper}, nil)
+	id := p.push()
+	if _, err := server.Follow(p.ctx, id, onLine("awake", server.Kill)); err == nil {
+		t.Fatal("the stream survived the server")
+	}
+	// The machine crashes too: the worker is dead, its container and volume are
+	// there. A container of somebody else's installation looks just like it.
+	ids := docker(t, "ps", "-q", "--filter", "label="+cyclone.LabelEvent+"="+id)
+	docker(t, "kill", ids)
+	stranger := docker(t, "create", "--label", cyclone.LabelRole+"=worker", "--label", cyclone.LabelServer+"=another", "--label", cyclone.LabelWorker+"=w-1", "cyclone/busybox:demo", "true")
+	t.Cleanup(func() { docker(t, "rm", "-f", stranger) })
+	if err := server.Start(p.ctx); err != nil {
+		t.Fatal(err)
+	}
+	// The second attempt runs on a worker of its own and is canceled.
+	awake := 0
+	o := p.finish(id, func(l cyclone.Line) {
+		if l.Text != "awake" {
+			return
+		}
+		if awake++; awake == 2 {
+			p.call("POST", "/api/v1/events/"+id+"/cancel", nil, nil)
+		}
+	})
+	if o.Status != cyclone.StatusCanceled || o.Worker.Attempt != 2 {
+		t.Errorf("%s in attempt %d: %s\n%s", o.Status, o.Worker.Attempt, o.Reason, o.text())
+	}
+	docker(t, "inspect", stranger)
+}
+
+func docker(t *testing.T, args ...string) string {
+	t.Helper()
+	out, err := exec.Command("docker", args...).CombinedOutput()
+	if err != nil {
+		t.Fatalf("docker %v: %v: %s", args, err, out)
+	}
+	return strings.TrimSpace(string(out))
 }
