@@ -61,7 +61,7 @@ func TestBadInput(t *testing.T) {
 		{"unknown and wrong fields", "POST", projects, `{` + valid + `,"colour":1,"triggers":{"push":{"branchs":[]}},"trusted":"yes",
 			"limits":{"timeout":"soon","cpus":"2","concurrency":1.5},"variables":{"A":1},"notifications":[]}`, nil, 400, "invalid",
 			[]string{"colour", "limits.concurrency", "limits.cpus", "limits.timeout", "notifications", "triggers.push.branchs", "trusted", "variables.A"}},
-		{"name in another case", "POST", projects, `{"NAME":"x"}`, nil, 400, "invalid", []string{"NAME"}},
+		{"name in another case", "POST", projects, `{"NAME":"x"}`, nil, 400, "invalid", []string{"NAME", "name", "repository.type", "repository.url"}},
 		{"nothing given", "POST", projects, `{}`, nil, 400, "invalid", []string{"name", "repository.type", "repository.url"}},
 		{"taken name", "POST", projects, `{"name":"orders","repository":{"type":"git","url":"https://h/r"}}`, nil, 409, "conflict", nil},
 		{"renamed", "PUT", projects + "/orders", `{` + valid + `}`, nil, 400, "invalid", []string{"name"}},
@@ -145,6 +145,7 @@ func TestRepositoryURLs(t *testing.T) {
 		{"git", "ssh://git@example.com:2222/acme/orders", true},
 		{"git", "git@example.com:acme/orders.git", true},
 		{"git", "git://example.com/orders", true},
+		{"git", "http://[::1]:8080/r", true},
 		{"svn", "svn://example.com/orders/trunk", true},
 		{"svn", "svn+ssh://alice@example.com/orders", true},
 		{"git", "svn://example.com/orders", false},
@@ -166,6 +167,10 @@ func TestRepositoryURLs(t *testing.T) {
 		{"git", "https://example.com/a\\n" + secret, false},
 		{"git", "https://example.com/ " + secret, false},
 		{"git", "https://example.com", false},
+		{"git", "https://example.com:99999/" + secret, false},
+		{"git", "https://example.com/%0a" + secret, false},
+		{"git", "example.com:-" + secret, false},
+		{"git", "git@example.com:--upload-pack=" + secret, false},
 		{"git", "C:\\\\" + secret, false},
 		{"git", "ftp://example.com/" + secret, false},
 	} {
@@ -214,6 +219,10 @@ func TestProjectRules(t *testing.T) {
 		{`"limits":{"memory":"1m"}`, "limits.memory"},
 		{`"limits":{"cpus":-1}`, "limits.cpus"},
 		{`"limits":{"timeout":"1000h"}`, "limits.timeout"},
+		{`"limits":{"timeout":"1ns"}`, "limits.timeout"},
+		{`"limits":{"cpus":0.001}`, "limits.cpus"},
+		{`"limits":{"memory":"64m"}`, "limits.memory"},
+		{`"configFile":"a/.GIT/config"`, "configFile"},
 	} {
 		a := f.do("POST", "/api/v1/projects", `{"name":"x","repository":{"type":"git","url":"https://h/r"},`+tt.body+`}`)
 		if a.status != 400 || !cmp.Equal(a.fields(t), []string{tt.field}) {
@@ -221,7 +230,7 @@ func TestProjectRules(t *testing.T) {
 		}
 	}
 	for _, body := range []string{
-		`"triggers":{"cron":[{"schedule":"*/5 0-6,12 1 jan-mar mon"}]},"configFile":"ci/a.yml","limits":{"memory":134217728,"timeout":"90s"}`,
+		`"triggers":{"cron":[{"schedule":"*/5 0-6,12 1 jan-mar mon"}]},"configFile":"ci/a.yml","limits":{"memory":536870912,"timeout":"90s"}`,
 		`"image":"localhost:5000/a/b","triggers":{"push":{"branches":["release/**","!x"]}},"notifications":{"email":{"recipients":["a@b.example"]}}`,
 	} {
 		f.want(201, "POST", "/api/v1/projects", `{"name":"x","repository":{"type":"git","url":"https://h/r"},`+body+`}`)

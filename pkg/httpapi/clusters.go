@@ -36,6 +36,8 @@ func (b *clusterBody) check() error {
 	checkText("description", b.Description, 2000, &bad)
 	if problem := clusterHostProblem(b.Host); problem != "" {
 		bad.Add("host", "%s", problem)
+	} else if strings.HasPrefix(strings.ToLower(b.Host), "http:") && !b.Insecure {
+		bad.Add("host", "must begin with https://; plain http:// needs insecure: true, because the token can be stolen on the way")
 	}
 	if b.Token == "" {
 		bad.Add("token", "is required: the token of a service account that may change deployments")
@@ -126,10 +128,7 @@ func noNulls(c *cyclone.Cluster) *cyclone.Cluster {
 
 func (s *Server) createCluster(w http.ResponseWriter, r *http.Request) error {
 	var body clusterBody
-	if err := readJSON(w, r, &body); err != nil {
-		return err
-	}
-	if err := body.check(); err != nil {
+	if err := allWrong(readJSON(w, r, &body), body.check); err != nil {
 		return err
 	}
 	c := &body.Cluster
@@ -204,24 +203,29 @@ func (s *Server) patchedCluster(old *cyclone.Cluster, patch map[string]any) (*cy
 		return nil, err
 	}
 	var body clusterBody
-	if err := decodeTree(tree, &body); err != nil {
-		return nil, err
-	}
-	if body.Name != old.Name {
-		return nil, cyclone.Invalid("name", "cannot be changed")
-	}
-	if body.Token == "" {
-		if body.Host != access.Host {
-			return nil, cyclone.Invalid("token", "is required when host changes")
-		}
-		body.Token = access.Token
-	}
-	if err := body.check(); err != nil {
+	err = allWrong(decodeTree(tree, &body), func() error { return body.succeed(old, access) })
+	if err != nil {
 		return nil, err
 	}
 	c := &body.Cluster
 	c.CreatedAt, c.UpdatedAt, c.Revision = old.CreatedAt, cyclone.Stamp(time.Now()), old.Revision
 	return noNulls(c), s.sealAccess(c, body.access())
+}
+
+// succeed checks the successor of a cluster and gives it the token it keeps.
+func (b *clusterBody) succeed(old *cyclone.Cluster, access cyclone.ClusterAccess) error {
+	var bad cyclone.InvalidError
+	if b.Name != old.Name {
+		bad.Add("name", "cannot be changed")
+	}
+	switch {
+	case b.Token != "":
+	case b.Host != access.Host:
+		bad.Add("token", "is required when host changes")
+	default:
+		b.Token = access.Token
+	}
+	return allWrong(bad.OrNil(), b.check)
 }
 
 func (s *Server) deleteCluster(w http.ResponseWriter, r *http.Request) error {

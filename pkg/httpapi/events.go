@@ -3,6 +3,7 @@ package httpapi
 import (
 	"fmt"
 	"net/http"
+	"regexp"
 	"strings"
 
 	"github.com/gorilla/mux"
@@ -80,10 +81,8 @@ func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var request cyclone.StartRequest
-	if err := readOptionalJSON(w, r, &request); err != nil {
-		return err
-	}
-	if err := checkStart(&request); err != nil {
+	err = allWrong(readOptionalJSON(w, r, &request), func() error { return checkStart(&request) })
+	if err != nil {
 		return err
 	}
 	request.Actor = actor(r)
@@ -93,6 +92,8 @@ func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
 	}
 	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
 }
+
+var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
 
 // checkStart reports everything that is wrong with a manual event at once.
 func checkStart(r *cyclone.StartRequest) error {
@@ -112,8 +113,11 @@ func checkStart(r *cyclone.StartRequest) error {
 			bad.Add(part.field, "is not the name of a %s", part.field)
 		}
 	}
-	if r.Commit != "" && strings.Trim(strings.ToLower(r.Commit), "0123456789abcdef") != "" {
-		bad.Add("commit", "must be a commit's hash in hexadecimal")
+	if r.Commit != "" && !commitPattern.MatchString(r.Commit) {
+		bad.Add("commit", "must be a commit's full hash: 40 (or 64) digits and letters from a to f")
+	}
+	if r.Ref != "" && !strings.HasPrefix(r.Ref, "refs/") {
+		bad.Add("ref", "must be written in full, such as refs/heads/main")
 	}
 	if r.Version != "" && cyclone.DockerTag(r.Version) != r.Version {
 		bad.Add("version", "must be fit to be an image's tag: up to 128 letters, digits, '_', '.' and '-'")
@@ -130,12 +134,12 @@ type cancelBody struct {
 
 func (s *Server) cancelEvent(w http.ResponseWriter, r *http.Request) error {
 	var body cancelBody
-	if err := readOptionalJSON(w, r, &body); err != nil {
-		return err
-	}
-	var bad cyclone.InvalidError
-	checkText("reason", body.Reason, 500, &bad)
-	if err := bad.OrNil(); err != nil {
+	err := allWrong(readOptionalJSON(w, r, &body), func() error {
+		var bad cyclone.InvalidError
+		checkText("reason", body.Reason, 500, &bad)
+		return bad.OrNil()
+	})
+	if err != nil {
 		return err
 	}
 	if _, err := s.event(r); err != nil {
@@ -159,15 +163,15 @@ type rerunBody struct {
 
 func (s *Server) rerunEvent(w http.ResponseWriter, r *http.Request) error {
 	var body rerunBody
-	if err := readOptionalJSON(w, r, &body); err != nil {
-		return err
-	}
-	if body.From != "" {
+	err := allWrong(readOptionalJSON(w, r, &body), func() error {
 		var bad cyclone.InvalidError
-		checkOneOf("from", string(body.From), &bad, texts(cyclone.Stages)...)
-		if err := bad.OrNil(); err != nil {
-			return err
+		if body.From != "" {
+			checkOneOf("from", string(body.From), &bad, texts(cyclone.Stages)...)
 		}
+		return bad.OrNil()
+	})
+	if err != nil {
+		return err
 	}
 	parent, err := s.event(r)
 	if err != nil {

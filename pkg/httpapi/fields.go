@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"encoding/json"
+	"errors"
 	"reflect"
 	"slices"
 	"strconv"
@@ -11,39 +12,41 @@ import (
 )
 
 // checkFields compares parsed JSON with the Go type that it is meant for and
-// notes every unknown field and every value of the wrong type. encoding/json
+// notes every unknown field and every value of the wrong type, and takes them
+// out, so that what is left can be decoded and checked further. encoding/json
 // stops at the first; people want all of them.
 func checkFields(path string, value any, target any, bad *cyclone.InvalidError) {
 	walkValue(path, value, reflect.TypeOf(target), bad)
 }
 
-func walkValue(path string, value any, t reflect.Type, bad *cyclone.InvalidError) {
+// walkValue reports whether the value, less what it took out, can be decoded.
+func walkValue(path string, value any, t reflect.Type, bad *cyclone.InvalidError) bool {
 	for t.Kind() == reflect.Pointer {
 		t = t.Elem()
 	}
 	if value == nil || t.Kind() == reflect.Interface {
-		return // null means "not given"
+		return true // null means "not given"
 	}
 	if reflect.PointerTo(t).Implements(reflect.TypeFor[json.Unmarshaler]()) {
-		walkOwn(path, value, t, bad)
-		return
+		return walkOwn(path, value, t, bad)
 	}
 	switch t.Kind() {
 	case reflect.Struct:
-		walkStruct(path, value, t, bad)
+		return walkStruct(path, value, t, bad)
 	case reflect.Map:
-		walkMap(path, value, t, bad)
+		return walkMap(path, value, t, bad)
 	case reflect.Slice:
-		walkList(path, value, t, bad)
-	default:
-		if want := mismatch(value, t); want != "" {
-			bad.Add(path, "must be %s", want)
-		}
+		return walkList(path, value, t, bad)
 	}
+	want := mismatch(value, t)
+	if want != "" {
+		bad.Add(path, "must be %s", want)
+	}
+	return want == ""
 }
 
 // walkOwn lets a type that reads its own JSON try.
-func walkOwn(path string, value any, t reflect.Type, bad *cyclone.InvalidError) {
+func walkOwn(path string, value any, t reflect.Type, bad *cyclone.InvalidError) bool {
 	data, err := json.Marshal(value)
 	if err == nil {
 		err = json.Unmarshal(data, reflect.New(t).Interface())
@@ -51,45 +54,47 @@ func walkOwn(path string, value any, t reflect.Type, bad *cyclone.InvalidError) 
 	if err != nil {
 		bad.Add(path, "%s", clip(err.Error(), 200))
 	}
+	return err == nil
 }
 
-func walkStruct(path string, value any, t reflect.Type, bad *cyclone.InvalidError) {
+func walkStruct(path string, value any, t reflect.Type, bad *cyclone.InvalidError) bool {
 	object, ok := value.(map[string]any)
 	if !ok {
 		bad.Add(path, "must be an object: {...}")
-		return
+		return false
 	}
 	fields := jsonFields(t)
 	for _, name := range sortedKeys(object) {
 		field, known := fields[name]
 		if !known {
 			bad.Add(join(path, clip(name, 60)), "unknown field%s", oneOf(sortedKeys(fields)))
-			continue
 		}
-		walkValue(join(path, name), object[name], field, bad)
+		if !known || !walkValue(join(path, name), object[name], field, bad) {
+			delete(object, name)
+		}
 	}
+	return true
 }
 
-func walkMap(path string, value any, t reflect.Type, bad *cyclone.InvalidError) {
+func walkMap(path string, value any, t reflect.Type, bad *cyclone.InvalidError) bool {
 	object, ok := value.(map[string]any)
 	if !ok {
 		bad.Add(path, "must be an object: {...}")
-		return
+		return false
 	}
 	for _, name := range sortedKeys(object) {
-		if object[name] == nil {
-			bad.Add(join(path, clip(name, 60)), "must not be null")
-			continue
+		if object[name] == nil || !walkValue(join(path, clip(name, 60)), object[name], t.Elem(), bad) {
+			delete(object, name) // null means "not given" here too
 		}
-		walkValue(join(path, clip(name, 60)), object[name], t.Elem(), bad)
 	}
+	return true
 }
 
-func walkList(path string, value any, t reflect.Type, bad *cyclone.InvalidError) {
+func walkList(path string, value any, t reflect.Type, bad *cyclone.InvalidError) bool {
 	list, ok := value.([]any)
 	if !ok {
 		bad.Add(path, "must be a list: [...]")
-		return
+		return false
 	}
 	for i, item := range list {
 		at := path + "[" + strconv.Itoa(i) + "]"
@@ -97,8 +102,41 @@ func walkList(path string, value any, t reflect.Type, bad *cyclone.InvalidError)
 			bad.Add(at, "must not be null")
 			continue
 		}
-		walkValue(at, item, t.Elem(), bad)
+		if !walkValue(at, item, t.Elem(), bad) {
+			list[i] = nil // the others keep their places
+		}
 	}
+	return true
+}
+
+// allWrong adds to the problems of err, if those are of fields, what check
+// finds in the fields that are not among them: a caller is to learn of every
+// wrong field at once.
+func allWrong(err error, check func() error) error {
+	var first, second *cyclone.InvalidError
+	if err != nil && !errors.As(err, &first) {
+		return err
+	}
+	found := check()
+	if first == nil || found != nil && !errors.As(found, &second) {
+		return found
+	}
+	all := &cyclone.InvalidError{Fields: slices.Clone(first.Fields)}
+	if second == nil {
+		return all
+	}
+	for _, problem := range second.Fields {
+		if !slices.ContainsFunc(first.Fields, func(p cyclone.FieldProblem) bool { return within(problem.Field, p.Field) }) {
+			all.Fields = append(all.Fields, problem)
+		}
+	}
+	return all
+}
+
+// within reports whether a field is another one or a part of it.
+func within(field, whole string) bool {
+	rest, ok := strings.CutPrefix(field, whole)
+	return ok && (rest == "" || rest[0] == '.' || rest[0] == '[')
 }
 
 // mismatch says what a plain value should have been, or nothing when it is.

@@ -98,13 +98,44 @@ func (s *Server) deliver(ctx context.Context, w http.ResponseWriter, d *cyclone.
 	return nil
 }
 
-// answerAgain gives the first answer to a delivery that comes once more.
+// answerAgain gives the first answer to a delivery that comes once more, also
+// while the first is still being handled.
 func (s *Server) answerAgain(ctx context.Context, w http.ResponseWriter, d *cyclone.Delivery) error {
-	first, err := s.Deliveries.Find(ctx, d.Project, d.SCM, d.ID)
+	first, err := s.firstHandled(ctx, d)
 	if err != nil {
 		return needStore(err)
 	}
+	if first.Error != "" && len(first.Events) == 0 {
+		return unprocessable(first.Error) // as it was the first time
+	}
 	return show(w, answerOf(first))
+}
+
+// How long a delivery that came again waits for the first one's answer, and
+// how often it looks.
+const (
+	answerWait = 2 * time.Second
+	answerLook = 10 * time.Millisecond
+)
+
+// firstHandled finds the stored delivery with what became of it. One that is
+// not handled within answerWait is left to Trigger.Recover.
+func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclone.Delivery, error) {
+	limited, cancel := context.WithTimeout(ctx, answerWait)
+	defer cancel()
+	tick := time.NewTicker(answerLook)
+	defer tick.Stop()
+	for {
+		first, err := s.Deliveries.Find(ctx, d.Project, d.SCM, d.ID)
+		if err != nil || first.HandledAt != nil {
+			return first, err
+		}
+		select {
+		case <-limited.Done():
+			return first, nil
+		case <-tick.C:
+		}
+	}
 }
 
 // needStore makes every failure of the store one that the forge may try again.

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"time"
+	"unicode/utf8"
 
 	"cyclone/pkg/cyclone"
 )
@@ -19,6 +21,9 @@ const (
 	maxBody = 1 << 20
 	maxHook = 25 << 20
 )
+
+// bodyTime is how long a body may take to arrive.
+const bodyTime = time.Minute
 
 const (
 	typeJSON       = "application/json"
@@ -55,6 +60,11 @@ func created(w http.ResponseWriter, location string, v any) error {
 
 // readBody reads a whole body of at most limit bytes.
 func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
+	// A body that never ends must not keep its request for ever.
+	control := http.NewResponseController(w)
+	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err == nil {
+		defer func() { _ = control.SetReadDeadline(time.Time{}) }() // it was possible above
+	}
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var large *http.MaxBytesError
 	switch {
@@ -62,7 +72,7 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 		return nil, &statusError{http.StatusRequestEntityTooLarge, "too_large",
 			fmt.Sprintf("the body is larger than %d bytes", limit)}
 	case err != nil:
-		return nil, &statusError{http.StatusBadRequest, "invalid", "the body ended early"}
+		return nil, &statusError{http.StatusBadRequest, "invalid", "the body ended early or took too long"}
 	}
 	return data, nil
 }
@@ -77,8 +87,8 @@ func checkType(r *http.Request, types ...string) error {
 		"send the body with Content-Type: " + strings.Join(types, " or ")}
 }
 
-// readJSON reads a body into v and reports every field that is unknown or of
-// the wrong type at once.
+// readJSON reads a body into v. Its InvalidError names every field that is
+// unknown or of the wrong type; v has the others then; see allWrong.
 func readJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if err := checkType(r, typeJSON); err != nil {
 		return err
@@ -104,6 +114,10 @@ func readOptionalJSON(w http.ResponseWriter, r *http.Request, v any) error {
 
 // parseJSON reads exactly one JSON object.
 func parseJSON(data []byte) (map[string]any, error) {
+	if !utf8.Valid(data) {
+		// It would be read with other characters in their place.
+		return nil, &statusError{http.StatusBadRequest, "invalid", "the body is not UTF-8"}
+	}
 	dec := json.NewDecoder(bytes.NewReader(data))
 	dec.UseNumber()
 	var tree any
@@ -126,6 +140,8 @@ func notJSON(data []byte, err error) error {
 	switch {
 	case len(bytes.TrimSpace(data)) == 0:
 		message = "the body is empty; a JSON object is needed"
+	case errors.Is(err, io.ErrUnexpectedEOF):
+		message = "the body is not JSON: it ends in the middle"
 	case errors.As(err, &syntax):
 		line := 1 + bytes.Count(data[:min(int(syntax.Offset), len(data))], []byte("\n"))
 		message = fmt.Sprintf("the body is not JSON: line %d: %s", line, syntax.Error())
@@ -133,14 +149,11 @@ func notJSON(data []byte, err error) error {
 	return &statusError{http.StatusBadRequest, "invalid", message}
 }
 
-// decodeTree checks a parsed object against the Go type behind v and, when
-// nothing is wrong, fills v.
+// decodeTree checks a parsed object against the Go type behind v and fills v
+// with what is right. Its InvalidError names the rest; see allWrong.
 func decodeTree(tree map[string]any, v any) error {
 	var bad cyclone.InvalidError
 	checkFields("", tree, v, &bad)
-	if err := bad.OrNil(); err != nil {
-		return err
-	}
 	data, err := json.Marshal(tree)
 	if err != nil {
 		return fmt.Errorf("encode checked body: %w", err)
@@ -148,11 +161,12 @@ func decodeTree(tree map[string]any, v any) error {
 	if err := json.Unmarshal(data, v); err != nil {
 		return &statusError{http.StatusBadRequest, "invalid", "the body cannot be read: " + err.Error()}
 	}
-	return nil
+	return bad.OrNil()
 }
 
 // mergePatch applies an RFC 7396 patch: null removes, objects are merged,
-// anything else replaces.
+// anything else replaces. A null for what is not there stays, so that a
+// mistyped name is noticed; otherwise it means "not given".
 func mergePatch(target, patch map[string]any) map[string]any {
 	if target == nil {
 		target = map[string]any{}
@@ -160,7 +174,11 @@ func mergePatch(target, patch map[string]any) map[string]any {
 	for name, value := range patch {
 		switch value := value.(type) {
 		case nil:
-			delete(target, name)
+			if _, there := target[name]; !there {
+				target[name] = nil
+			} else {
+				delete(target, name)
+			}
 		case map[string]any:
 			inner, _ := target[name].(map[string]any)
 			target[name] = mergePatch(inner, value)

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -24,9 +25,32 @@ func listOf[T any](l cyclone.List[T]) cyclone.List[T] {
 	return l
 }
 
-// wholeList is a list that always comes in one page.
-func wholeList[T any](items []T) cyclone.List[T] {
-	return listOf(cyclone.List[T]{Items: items, Total: len(items)})
+// writePage answers with the page that was asked for of a list that is read
+// as a whole. Its cursor is the key of the page's last item, so that pages fit
+// together while items come and go; items are sorted by that key.
+func writePage[T any](w http.ResponseWriter, r *http.Request, items []T, key func(T) string) error {
+	q := queryOf(r)
+	page := q.page()
+	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
+	if err != nil {
+		q.bad.Add("cursor", "is not one that a list returned; start again without a cursor")
+	}
+	if err := q.bad.OrNil(); err != nil {
+		return err
+	}
+	list := cyclone.List[T]{Total: len(items)}
+	slices.SortFunc(items, func(a, b T) int { return strings.Compare(key(a), key(b)) })
+	for _, item := range items {
+		if len(after) > 0 && key(item) <= string(after) {
+			continue
+		}
+		if len(list.Items) == page.Limit {
+			list.Next = base64.RawURLEncoding.EncodeToString([]byte(key(list.Items[page.Limit-1])))
+			break
+		}
+		list.Items = append(list.Items, item)
+	}
+	return show(w, listOf(list))
 }
 
 // query reads parameters and collects what is wrong with them.

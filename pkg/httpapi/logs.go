@@ -52,7 +52,7 @@ func (s *Server) showLog(w http.ResponseWriter, r *http.Request) error {
 	h.Set("Accept-Ranges", "bytes")
 	h.Set("ETag", tag)
 	h.Add("Vary", "Accept")
-	if r.Header.Get("If-None-Match") == tag {
+	if namesTag(r.Header.Get("If-None-Match"), tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return nil
 	}
@@ -67,6 +67,17 @@ func (s *Server) showLog(w http.ResponseWriter, r *http.Request) error {
 		return nil
 	}
 	return v.stream(r.Context(), w)
+}
+
+// namesTag reports whether a list of tags (If-None-Match) has one.
+func namesTag(list, tag string) bool {
+	for part := range strings.SplitSeq(list, ",") {
+		part = strings.TrimSpace(part)
+		if part == "*" || strings.TrimPrefix(part, "W/") == tag {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *Server) logViewOf(r *http.Request, e *cyclone.Event) (*logView, error) {

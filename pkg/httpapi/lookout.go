@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -65,8 +66,12 @@ func (o *lookout) look(ctx context.Context, s *Server, id cyclone.EventID) (glim
 		return o.seen, nil
 	}
 	e, err := s.Events.Find(ctx, id)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		o.at, o.seen = time.Now(), glimpse{final: true} // it was deleted, which is an end too
+		return o.seen, nil
+	}
 	if err != nil {
-		return glimpse{}, notFound(err, "the event was deleted")
+		return glimpse{}, fmt.Errorf("find event: %w", err)
 	}
 	last, err := s.Logs.Last(ctx, id)
 	if err != nil {

@@ -79,13 +79,13 @@ func checkConfigFile(p *cyclone.Project, bad *cyclone.InvalidError) {
 		bad.Add("configFile", "must be a path of at most 255 bytes with / between its parts")
 	case path.IsAbs(f) || path.Clean(f) != f || f == ".." || strings.HasPrefix(f, "../") || f == ".":
 		bad.Add("configFile", "must be a relative path inside the repository, like ci/caicloud.yml")
-	case f == ".git" || strings.HasPrefix(f, ".git/"):
+	case slices.Contains(strings.Split(strings.ToLower(f), "/"), ".git"):
 		bad.Add("configFile", "must not be inside .git")
 	}
 }
 
 func checkImage(p *cyclone.Project, bad *cyclone.InvalidError) {
-	if p.Name == "" && p.Image == "" {
+	if p.Image == "" {
 		return // the default is made of the name, which is reported itself
 	}
 	named, err := reference.ParseNormalizedNamed(p.Image)
@@ -191,14 +191,14 @@ func checkNotifications(p *cyclone.Project, bad *cyclone.InvalidError) {
 
 func checkLimits(p *cyclone.Project, bad *cyclone.InvalidError) {
 	l := p.Limits
-	if l.Timeout < 0 || time.Duration(l.Timeout) > 7*24*time.Hour {
-		bad.Add("limits.timeout", "must be at most 168h")
+	if timeout := time.Duration(l.Timeout); timeout != 0 && (timeout < time.Second || timeout > 7*24*time.Hour) {
+		bad.Add("limits.timeout", "must be from 1s to 168h, or left out")
 	}
-	if l.CPUs < 0 || l.CPUs > 1024 {
-		bad.Add("limits.cpus", "must be a number from 0 (no limit) to 1024")
+	if l.CPUs != 0 && (l.CPUs < 0.1 || l.CPUs > 1024) {
+		bad.Add("limits.cpus", "must be a number from 0.1 to 1024, or 0 for no limit")
 	}
-	if l.Memory < 0 || (l.Memory > 0 && l.Memory < 64<<20) {
-		bad.Add("limits.memory", "must be at least 64m, because a worker needs that much itself")
+	if l.Memory != 0 && l.Memory < 256<<20 {
+		bad.Add("limits.memory", "must be at least 256m, because a worker's Docker engine needs that much itself")
 	}
 	if l.Concurrency < 0 || l.Concurrency > 1000 {
 		bad.Add("limits.concurrency", "must be a whole number from 0 (no limit) to 1000")

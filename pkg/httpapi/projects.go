@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"regexp"
+	"strings"
 	"time"
 
 	"github.com/gorilla/mux"
@@ -84,12 +86,10 @@ func (s *Server) showProject(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) createProject(w http.ResponseWriter, r *http.Request) error {
 	var body projectBody
-	if err := readJSON(w, r, &body); err != nil {
-		return err
-	}
+	err := readJSON(w, r, &body)
 	p := &body.Project
-	s.setDefaults(p, actor(r))
-	if err := checkProject(p); err != nil {
+	err = allWrong(err, func() error { return s.complete(&body, actor(r)) })
+	if err != nil {
 		return err
 	}
 	secret, made := body.WebhookSecret, ""
@@ -120,9 +120,6 @@ func newWebhookSecret() string {
 }
 
 func (s *Server) sealWebhookSecret(p *cyclone.Project, secret string) error {
-	if len(secret) > 1024 {
-		return cyclone.Invalid("webhookSecret", "must be at most 1024 bytes long")
-	}
 	sealed, err := s.Sealer.Seal(p.WebhookPurpose(), []byte(secret))
 	if err != nil {
 		return fmt.Errorf("seal webhook secret: %w", err)
@@ -131,14 +128,25 @@ func (s *Server) sealWebhookSecret(p *cyclone.Project, secret string) error {
 	return nil
 }
 
+// complete fills in what a request left out and reports everything that is
+// wrong with the project then.
+func (s *Server) complete(body *projectBody, owner string) error {
+	s.setDefaults(&body.Project, owner)
+	var bad cyclone.InvalidError
+	if len(body.WebhookSecret) > 1024 {
+		bad.Add("webhookSecret", "must be at most 1024 bytes long")
+	}
+	return allWrong(checkProject(&body.Project), bad.OrNil)
+}
+
 // setDefaults fills in what a request may leave out.
 func (s *Server) setDefaults(p *cyclone.Project, owner string) {
 	orElse(&p.Owner, owner)
 	orElse(&p.Visibility, "private")
 	orElse(&p.ConfigFile, "caicloud.yml")
 	orElse(&p.Repository.DefaultBranch, "main")
-	if p.Image == "" && p.Name != "" {
-		p.Image = string(p.Name)
+	if p.Image == "" && cyclone.ValidName(string(p.Name)) {
+		p.Image = imageName(p.Name)
 		if s.Registry != "" {
 			p.Image = s.Registry + "/" + p.Image
 		}
@@ -157,6 +165,19 @@ func (s *Server) setDefaults(p *cyclone.Project, owner string) {
 	}
 }
 
+// imageName is the project's name as images may be called: registries allow
+// less between letters and digits than projects' names may have there.
+func imageName(name cyclone.ProjectName) string {
+	return separators.ReplaceAllStringFunc(string(name), func(run string) string {
+		if len(run) == 1 || run == "__" || strings.Trim(run, "-") == "" {
+			return run
+		}
+		return "-"
+	})
+}
+
+var separators = regexp.MustCompile(`[._-]+`)
+
 func orElse[T ~string](value *T, otherwise T) {
 	if *value == "" {
 		*value = otherwise
@@ -165,12 +186,10 @@ func orElse[T ~string](value *T, otherwise T) {
 
 func (s *Server) replaceProject(w http.ResponseWriter, r *http.Request) error {
 	var body projectBody
-	if err := readJSON(w, r, &body); err != nil {
-		return err
-	}
+	problems := readJSON(w, r, &body)
 	return s.changeProject(w, r, func(*cyclone.Project) (*projectBody, error) {
 		fresh := body // the change may be made again after a conflict
-		return &fresh, nil
+		return &fresh, problems
 	})
 }
 
@@ -180,11 +199,11 @@ func (s *Server) patchProject(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return s.changeProject(w, r, func(p *cyclone.Project) (*projectBody, error) {
+		var body projectBody
 		tree, err := patched(projectBody{Project: *p}, patch)
 		if err != nil {
 			return nil, err
 		}
-		var body projectBody
 		return &body, decodeTree(tree, &body)
 	})
 }
@@ -192,7 +211,8 @@ func (s *Server) patchProject(w http.ResponseWriter, r *http.Request) error {
 // writeAttempts is how often a change is tried while others change the same thing.
 const writeAttempts = 5
 
-// changeProject replaces the project of the address by what change makes of it.
+// changeProject replaces the project of the address by what change makes of
+// it. An InvalidError of change does not end the search for what is wrong.
 func (s *Server) changeProject(w http.ResponseWriter, r *http.Request,
 	change func(*cyclone.Project) (*projectBody, error)) error {
 	for attempt := 1; ; attempt++ {
@@ -201,10 +221,7 @@ func (s *Server) changeProject(w http.ResponseWriter, r *http.Request,
 			return err
 		}
 		body, err := change(old)
-		if err != nil {
-			return err
-		}
-		if err := s.succeed(old, body); err != nil {
+		if err := allWrong(err, func() error { return s.succeed(old, body) }); err != nil {
 			return err
 		}
 		err = s.Projects.Replace(r.Context(), &body.Project)
@@ -222,11 +239,11 @@ func (s *Server) changeProject(w http.ResponseWriter, r *http.Request,
 func (s *Server) succeed(old *cyclone.Project, body *projectBody) error {
 	p := &body.Project
 	orElse(&p.Name, old.Name)
+	var bad cyclone.InvalidError
 	if p.Name != old.Name {
-		return cyclone.Invalid("name", "cannot be changed")
+		bad.Add("name", "cannot be changed")
 	}
-	s.setDefaults(p, old.Owner)
-	if err := checkProject(p); err != nil {
+	if err := allWrong(bad.OrNil(), func() error { return s.complete(body, old.Owner) }); err != nil {
 		return err
 	}
 	p.CreatedAt, p.UpdatedAt = old.CreatedAt, cyclone.Stamp(time.Now())
@@ -235,53 +252,4 @@ func (s *Server) succeed(old *cyclone.Project, body *projectBody) error {
 		return nil
 	}
 	return s.sealWebhookSecret(p, body.WebhookSecret)
-}
-
-// deleteProject ends the project's events before anything is removed, so that
-// no worker goes on for a project that is gone.
-func (s *Server) deleteProject(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.project(r)
-	if err != nil {
-		return err
-	}
-	if err := s.cancelAll(r.Context(), p.Name, "project deleted by "+actor(r)); err != nil {
-		return err
-	}
-	secrets, err := s.Secrets.List(r.Context(), p.Name)
-	if err != nil {
-		return fmt.Errorf("list secrets: %w", err)
-	}
-	for _, secret := range secrets {
-		err := s.Secrets.Delete(r.Context(), p.Name, secret.Name)
-		if err != nil && !errors.Is(err, cyclone.ErrNotFound) {
-			return fmt.Errorf("delete secret: %w", err)
-		}
-	}
-	if err := s.Projects.Delete(r.Context(), p.Name); err != nil && !errors.Is(err, cyclone.ErrNotFound) {
-		return fmt.Errorf("delete project: %w", err)
-	}
-	w.WriteHeader(http.StatusNoContent)
-	return nil
-}
-
-func (s *Server) cancelAll(ctx context.Context, name cyclone.ProjectName, reason string) error {
-	query := cyclone.EventQuery{Project: name, Page: cyclone.Page{Limit: maxLimit},
-		Statuses: []cyclone.Status{cyclone.StatusPending, cyclone.StatusBlocked, cyclone.StatusRunning}}
-	for {
-		list, err := s.Events.List(ctx, query)
-		if err != nil {
-			return fmt.Errorf("list events: %w", err)
-		}
-		for _, e := range list.Items {
-			_, err := s.Progress.Cancel(ctx, e.ID, reason)
-			over := errors.Is(err, cyclone.ErrConflict) || errors.Is(err, cyclone.ErrNotFound)
-			if err != nil && !over {
-				return fmt.Errorf("cancel event %s: %w", e.ID, err)
-			}
-		}
-		if list.Next == "" {
-			return nil
-		}
-		query.Cursor = list.Next
-	}
 }

@@ -39,6 +39,8 @@ var (
 	svnSchemes = []string{"https", "http", "svn", "svn+ssh"}
 	// scpForm is git's short form of ssh: git@host:path.
 	scpForm = regexp.MustCompile(`^([A-Za-z0-9_][A-Za-z0-9._-]*@)?[A-Za-z0-9][A-Za-z0-9.-]*:[^:]+$`)
+	// helperForm is git's way to name a program that transports: ext::sh -c ...
+	helperForm = regexp.MustCompile(`^[A-Za-z0-9_.+-]*::`)
 )
 
 // urlProblem says what is wrong with a repository's URL, never repeating it.
@@ -51,6 +53,9 @@ func urlProblem(text string, svn bool) string {
 		return problem
 	}
 	if !strings.Contains(text, "://") {
+		if _, path, _ := strings.Cut(text, ":"); strings.HasPrefix(path, "-") {
+			return "must not name a path that begins with a dash"
+		}
 		if !svn && scpForm.MatchString(text) {
 			return ""
 		}
@@ -64,6 +69,10 @@ func urlProblem(text string, svn bool) string {
 		return "must begin with " + strings.Join(schemes, "://, ") + "://"
 	case u.Hostname() == "" || strings.HasPrefix(u.Hostname(), "-"):
 		return "must name a host"
+	case !validPort(u.Port()):
+		return "must have a port from 1 to 65535, or none"
+	case hasControl(u.Path):
+		return "must not hold control characters, also not written as %00"
 	case hasCredential(u):
 		return "must not hold a credential; store it as a secret of the project and name that in repository.credential"
 	case u.RawQuery != "" || u.Fragment != "":
@@ -84,10 +93,15 @@ func shapeProblem(text string) string {
 		return "must not hold blanks, control characters or backslashes"
 	case strings.HasPrefix(text, "-"):
 		return "must not begin with a dash"
-	case strings.Contains(text, "::"):
+	case helperForm.MatchString(text):
 		return "must not name a transport helper (such as ext::)"
 	}
 	return ""
+}
+
+func validPort(port string) bool {
+	n, err := strconv.Atoi(port)
+	return port == "" || err == nil && n >= 1 && n <= 65535
 }
 
 // hasCredential reports a password, or with http any user: there the name

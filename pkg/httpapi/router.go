@@ -2,6 +2,7 @@ package httpapi
 
 import (
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 
@@ -85,13 +86,24 @@ func (s *Server) answer(h handler) http.Handler {
 	})
 }
 
+// repeatable are the parameters that select any of several values.
+var repeatable = []string{"status"}
+
 // checkQuery refuses parameters that the route does not know, so that a
 // mistyped filter does not silently select everything.
 func checkQuery(r *http.Request, known []string) error {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return &statusError{http.StatusBadRequest, "invalid",
+			"the part of the address after ? cannot be read: separate parameters with & and write % as %25"}
+	}
 	var bad cyclone.InvalidError
-	for name := range r.URL.Query() {
-		if !slices.Contains(known, name) {
+	for _, name := range sortedKeys(values) {
+		switch {
+		case !slices.Contains(known, name):
 			bad.Add(clip(name, 60), "unknown parameter%s", oneOf(known))
+		case len(values[name]) > 1 && !slices.Contains(repeatable, name):
+			bad.Add(name, "must be given only once")
 		}
 	}
 	return bad.OrNil()

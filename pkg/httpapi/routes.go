@@ -49,7 +49,7 @@ func (s *Server) Routes() []Route {
 		{"GET", v1 + "/version", User, nil, s.version},
 		{"GET", v1 + "/openapi.json", User, nil, s.openAPI},
 		{"GET", v1 + "/me", User, nil, s.me},
-		{"GET", v1 + "/workers", User, nil, s.workers},
+		{"GET", v1 + "/workers", User, pageQuery, s.workers},
 		{"POST", v1 + "/lint", User, nil, s.lint},
 
 		{"GET", v1 + "/projects", User, pageQuery, s.listProjects},
@@ -59,7 +59,7 @@ func (s *Server) Routes() []Route {
 		{"PATCH", project, User, nil, s.patchProject},
 		{"DELETE", project, User, nil, s.deleteProject},
 
-		{"GET", project + "/secrets", User, nil, s.listSecrets},
+		{"GET", project + "/secrets", User, pageQuery, s.listSecrets},
 		{"GET", project + "/secrets/{secret}", User, nil, s.showSecret},
 		{"PUT", project + "/secrets/{secret}", User, nil, s.putSecret},
 		{"DELETE", project + "/secrets/{secret}", User, nil, s.deleteSecret},

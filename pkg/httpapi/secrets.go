@@ -50,7 +50,7 @@ func (s *Server) listSecrets(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return fmt.Errorf("list secrets: %w", err)
 	}
-	return show(w, wholeList(all))
+	return writePage(w, r, all, func(s *cyclone.Secret) string { return s.Name })
 }
 
 // secret finds the secret of the address.
@@ -76,10 +76,8 @@ func (s *Server) showSecret(w http.ResponseWriter, r *http.Request) error {
 
 func (s *Server) putSecret(w http.ResponseWriter, r *http.Request) error {
 	var body secretBody
-	if err := readJSON(w, r, &body); err != nil {
-		return err
-	}
-	if err := body.check(secretName(r)); err != nil {
+	err := allWrong(readJSON(w, r, &body), func() error { return body.check(secretName(r)) })
+	if err != nil {
 		return err
 	}
 	old, err := s.secret(r)

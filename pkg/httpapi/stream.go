@@ -89,8 +89,12 @@ func (v *viewer) run(ctx context.Context) error {
 	v.lookout = lookout
 	for {
 		e, err := v.server.Events.Find(ctx, v.id)
+		if errors.Is(err, cyclone.ErrNotFound) {
+			// It was deleted with its project, which cancels it before.
+			return v.sendEnd(&cyclone.Event{Status: cyclone.StatusCanceled, LogLines: v.next - 1})
+		}
 		if err != nil {
-			return notFound(err, "the event was deleted")
+			return err
 		}
 		v.revision = e.Run.Revision
 		if err := v.sendStages(e); err != nil {

@@ -89,5 +89,5 @@ func (s *Server) workers(w http.ResponseWriter, r *http.Request) error {
 			StartedAt: e.StartedAt, LeaseUntil: e.Run.LeaseUntil,
 		})
 	}
-	return show(w, wholeList(views))
+	return writePage(w, r, views, func(v workerView) string { return string(v.ID) })
 }
