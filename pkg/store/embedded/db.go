@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -29,6 +30,8 @@ type db struct {
 	quit     chan struct{}
 	done     chan struct{}
 	once     sync.Once
+	// refused is set while the disk takes no writes.
+	refused atomic.Bool
 }
 
 // request is one write: all of it happens, or nothing.
@@ -90,13 +93,44 @@ func (d *db) run() {
 		select {
 		case r := <-d.requests:
 			batch := d.gather(r)
-			for i, err := range d.commit(batch) {
+			errs := d.commit(batch)
+			d.note(errs)
+			for i, err := range errs {
 				batch[i].reply <- err
 			}
 		case <-d.quit:
 			return
 		}
 	}
+}
+
+// note remembers whether the disk takes writes.
+func (d *db) note(errs []error) {
+	for _, err := range errs {
+		if err == nil || broken(err) {
+			d.refused.Store(err != nil)
+		}
+	}
+}
+
+// probe writes more than small rows need, and removes it, when the last write
+// failed: only so can be told whether there is room again.
+func (d *db) probe(ctx context.Context) error {
+	if !d.refused.Load() {
+		return nil
+	}
+	const name = "disk-probe"
+	err := d.write(ctx, func(t *tx) error {
+		_, err := t.exec("INSERT INTO settings (name, value) VALUES (?, zeroblob(65536)) ON CONFLICT DO UPDATE SET value = excluded.value", name)
+		return err
+	})
+	if err != nil {
+		return err
+	}
+	return d.write(ctx, func(t *tx) error {
+		_, err := t.exec("DELETE FROM settings WHERE name = ?", name)
+		return err
+	})
 }
 
 // gather adds the writes that are waiting already.
@@ -239,17 +273,34 @@ func wrap(err error, format string, args ...any) error {
 		return err
 	}
 	what := fmt.Sprintf(format, args...)
-	var broken *sqlite.Error
-	if errors.As(err, &broken) {
-		switch broken.Code() & 0xff {
-		case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY:
-			return fmt.Errorf("%s: %w: %w", what, cyclone.ErrUnavailable, err)
-		}
+	switch {
+	case code(err) == sqlite3.SQLITE_FULL:
+		return fmt.Errorf("%s: %w: the disk that holds the store is full, make room there: %w", what, cyclone.ErrUnavailable, err)
+	case broken(err):
+		return fmt.Errorf("%s: %w: %w", what, cyclone.ErrUnavailable, err)
 	}
 	if err.Error() == "sql: database is closed" { // database/sql exports no value for it
 		return fmt.Errorf("%s: %w: the store is closed", what, cyclone.ErrUnavailable)
 	}
 	return fmt.Errorf("%s: %w", what, err)
+}
+
+// code is SQLite's primary code of an error, or 0.
+func code(err error) int {
+	var own *sqlite.Error
+	if errors.As(err, &own) {
+		return own.Code() & 0xff
+	}
+	return 0
+}
+
+// broken reports whether the disk, not the write, is what is wrong.
+func broken(err error) bool {
+	switch code(err) {
+	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY:
+		return true
+	}
+	return false
 }
 
 func said(err error) bool {

@@ -72,10 +72,14 @@ func (s *Store) Close() error {
 	return errors.Join(s.db.close(), s.lock.Close())
 }
 
-// Ping returns ErrUnavailable with the reason when the file cannot be read.
+// Ping returns ErrUnavailable with the reason when the file cannot be read, or
+// cannot be written since a write failed.
 func (s *Store) Ping(ctx context.Context) error {
 	_, err := s.db.count(ctx, "SELECT count(*) FROM settings WHERE name = ''")
-	return wrap(err, "read data folder %s", s.db.dir)
+	if err != nil {
+		return wrap(err, "read data folder %s", s.db.dir)
+	}
+	return wrap(s.db.probe(ctx), "write to data folder %s", s.db.dir)
 }
 
 // makeDir makes the folder durably: the new name is on the disk when it
@@ -131,6 +135,9 @@ func openDB(ctx context.Context, dir string) (*db, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := makePrivate(path); err != nil {
+		return nil, err
+	}
 	writing, err := sql.Open("sqlite", dsn(path))
 	if err != nil {
 		return nil, err
@@ -150,4 +157,15 @@ func openDB(ctx context.Context, dir string) (*db, error) {
 		return nil, errors.Join(err, reading.Close(), writing.Close())
 	}
 	return d, nil
+}
+
+// makePrivate makes the file, if there is none, before SQLite does: logs and
+// variables in it are the owner's alone, also in a folder that others may read.
+// SQLite gives its other files the same mode.
+func makePrivate(path string) error {
+	file, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //#nosec G304 -- the operator's own folder
+	if err != nil {
+		return err
+	}
+	return file.Close()
 }
