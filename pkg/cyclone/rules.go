@@ -60,3 +60,15 @@ func DockerTag(s string) string {
 	clean = strings.TrimLeft(clean, ".-")
 	return clean[:min(128, len(clean))]
 }
+
+// maxMessage is the most bytes of a commit's message that are kept: lists of
+// events carry them all.
+const maxMessage = 16 << 10
+
+// Short is the commit with at most 16 KiB of its message.
+func (c Commit) Short() Commit {
+	if len(c.Message) > maxMessage {
+		c.Message = strings.ToValidUTF8(c.Message[:maxMessage], "") + "..."
+	}
+	return c
+}

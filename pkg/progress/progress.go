@@ -202,7 +202,7 @@ func apply(e *cyclone.Event, r cyclone.Report) {
 		e.Commit.SHA = r.Commit.SHA
 	}
 	if e.Commit.SHA == r.Commit.SHA {
-		fill(&e.Commit.Message, r.Commit.Message)
+		fill(&e.Commit.Message, r.Commit.Short().Message)
 		fill(&e.Commit.Author, r.Commit.Author)
 		fill(&e.Commit.URL, r.Commit.URL)
 	}

@@ -18,7 +18,7 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 	e := &cyclone.Event{
 		ID: id, Project: p.Name, Status: cyclone.StatusPending,
 		Trigger: cyclone.Trigger{Kind: h.Kind, Actor: h.Actor, Delivery: d.ID},
-		Ref:     h.Ref, Branch: h.Branch, Tag: h.Tag, Commit: h.Commit, PullRequest: h.PullRequest,
+		Ref:     h.Ref, Branch: h.Branch, Tag: h.Tag, Commit: h.Commit.Short(), PullRequest: h.PullRequest,
 		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
 		CreatedAt: cyclone.Stamp(d.ReceivedAt),
 	}

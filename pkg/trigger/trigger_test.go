@@ -8,6 +8,7 @@ import (
 	"sync"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -57,6 +58,15 @@ func TestVersions(t *testing.T) {
 		if e.Version != c.want || e.Image.Ref() != "r.example.com/acme/orders:"+c.want {
 			t.Errorf("%s: version is %q, image %q; want %q", c.hook.Ref, e.Version, e.Image.Ref(), c.want)
 		}
+	}
+}
+
+// Lists of events carry all messages, so that a huge one is cut.
+func TestHugeCommitMessageIsCut(t *testing.T) {
+	w := newWorld(t, nil)
+	_, e := w.deliver(with(push("main"), func(h *cyclone.Hook) { h.Commit.Message = "Fix\n" + strings.Repeat("ä", 1<<20) }))
+	if len(e.Commit.Message) > 17<<10 || !strings.HasPrefix(e.Commit.Message, "Fix\n") || !utf8.ValidString(e.Commit.Message) {
+		t.Errorf("the message has %d bytes", len(e.Commit.Message))
 	}
 }
 
