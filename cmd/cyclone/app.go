@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -45,19 +46,20 @@ Exit codes: 0 done; 1 failed (the event did not succeed, the file has errors);
 	root.AddCommand(a.projectCommand(), a.eventCommand(), a.logsCommand(), a.lintCommand(),
 		a.clusterCommand(), a.secretCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd()
-	hide(root, "powershell")
+	a.adoptCompletion(root)
 	return root
 }
 
-// hide keeps a subcommand of completion out of sight: there is no such shell
-// where this program is supported.
-func hide(root *cobra.Command, name string) {
+// adoptCompletion makes cobra's own command behave like ours, and keeps a
+// shell out of sight that is not there where this program is supported.
+func (a *app) adoptCompletion(root *cobra.Command) {
 	for _, c := range root.Commands() {
 		if c.Name() != "completion" {
 			continue
 		}
+		c.Args, c.RunE = cobra.NoArgs, a.group
 		for _, shell := range c.Commands() {
-			shell.Hidden = shell.Name() == name
+			shell.Hidden = shell.Name() == "powershell"
 		}
 	}
 }
@@ -106,7 +108,7 @@ func named(names ...string) cobra.PositionalArgs {
 		if len(args) == len(names) {
 			return nil
 		}
-		return usage("%s wants %d arguments (%v), not %d", cmd.CommandPath(), len(names), names, len(args))
+		return usage("%s wants %s, not %d arguments", cmd.CommandPath(), strings.Join(names, " and "), len(args))
 	}
 }
 

@@ -96,7 +96,7 @@ func explain(ctx context.Context, err error, running bool) (code int, advice str
 	case errors.Is(err, cyclone.ErrUnavailable):
 		return exitUnavailable, "try again, or check CYCLONE_SERVER and that the server is running"
 	case errors.Is(err, cyclone.ErrNotFound):
-		return exitNotFound, "list what there is with `cyclone project list` or `cyclone event list`"
+		return exitNotFound, "`list` of project, event, cluster or secret shows what there is"
 	case errors.Is(err, cyclone.ErrInvalid), errors.Is(err, cyclone.ErrConflict):
 		return exitRefused, ""
 	}

@@ -290,7 +290,9 @@ func TestExitCodes(t *testing.T) {
 		{"nonsense", 2, "unknown command"},
 		{"project", 2, "needs a command"},
 		{"project nonsense", 2, "unknown command"},
-		{"project show", 2, "wants 1 arguments"},
+		{"project show", 2, "wants PROJECT, not 0 arguments"},
+		{"completion tcsh", 2, "unknown command"},
+		{"completion", 2, "needs a command of its own"},
 		{"project list extra", 2, "--help"},
 		{"project list --nonsense", 2, "unknown flag"},
 		{"event start orders --branch a --tag b", 2, "none of the others"},
@@ -302,7 +304,7 @@ func TestExitCodes(t *testing.T) {
 		{"secret set orders KEY", 2, "empty"},
 		{"lint /nowhere.yml", 2, "no such file"},
 		{"lint --format xml -", 2, "text or json"},
-		{"lint", 2, "wants 1 arguments"},
+		{"lint", 2, "wants FILE, not 0 arguments"},
 	} {
 		code, out, problems := a.cli(t.Context(), "", strings.Fields(tt.args)...)
 		if code != tt.code || !strings.Contains(problems, tt.says) || strings.Count(problems, "\n") != 1 || out != "" {
