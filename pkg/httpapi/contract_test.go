@@ -2,6 +2,7 @@ package httpapi_test
 
 import (
 	"context"
+	"io"
 	"net/http"
 	"strings"
 	"sync"
@@ -98,6 +99,30 @@ func TestBodiesAreKeptAsTheyCame(t *testing.T) {
 	a := f.want(400, "POST", "/api/v1/projects", `{"name":`)
 	if !strings.Contains(a.body, "ends in the middle") {
 		t.Errorf("cut off body: %s", a.body)
+	}
+}
+
+// A client that sends bodies in chunks may leave an optional one out too.
+func TestOptionalBodyInChunks(t *testing.T) {
+	f := newFixture(t)
+	f.project("orders")
+	for body, status := range map[string]int{"": 201, `{"branch":"main"}`: 201, `{"brnach":"main"}`: 400} {
+		// A reader of no known length is sent in chunks.
+		req, err := http.NewRequestWithContext(t.Context(), "POST", f.url+"/api/v1/projects/orders/events", io.MultiReader(strings.NewReader(body)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		req.Header.Set("Authorization", "Bearer "+adminToken)
+		if body != "" {
+			req.Header.Set("Content-Type", "application/json")
+		}
+		res, err := http.DefaultClient.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := res.Body.Close(); err != nil || res.StatusCode != status {
+			t.Errorf("%q: status %d, want %d (%v)", body, res.StatusCode, status, err)
+		}
 	}
 }
 

@@ -109,6 +109,13 @@ func readOptionalJSON(w http.ResponseWriter, r *http.Request, v any) error {
 	if r.ContentLength == 0 {
 		return nil
 	}
+	if r.ContentLength < 0 { // sent in chunks; only reading tells whether there are any
+		data, err := readBody(w, r, maxBody)
+		if err != nil || len(data) == 0 {
+			return err
+		}
+		r.Body = io.NopCloser(bytes.NewReader(data))
+	}
 	return readJSON(w, r, v)
 }
 
