@@ -46,7 +46,9 @@ const retryAfter = 5
 // our own fault: the caller learns no more than that, the log everything.
 func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	status, detail := describe(err)
-	if status >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
+	// That a server which ends refuses what comes is no failure.
+	ending := status == http.StatusServiceUnavailable && s.sockets.draining()
+	if status >= http.StatusInternalServerError && !ending && !errors.Is(err, context.Canceled) {
 		s.Log.ErrorContext(r.Context(), "request failed", "method", r.Method, "path", r.URL.Path,
 			"request", requestID(r), "error", cause(err))
 	}
