@@ -59,13 +59,14 @@ busybox() {
 
 # golang is rebuilt when the Go version or the example's modules change.
 golang() {
-  local image; image=cyclone/golang:$( (go env GOVERSION; cat docs/examples/shop/go.mod docs/examples/shop/go.sum) | sha256sum | cut -c1-12)
+  local image; image=cyclone/golang:$( (go env GOVERSION; cat docs/examples/shop/go.mod docs/examples/shop/go.sum scripts/base/Dockerfile.golang) | sha256sum | cut -c1-12)
   if ! have "$image"; then
     busybox
     local dir; dir=$(mktemp -d)
     say "fetching the example's modules"
     (cd docs/examples/shop && quietly env GOFLAGS=-modcacherw GOWORK=off GOMODCACHE="$dir/mod" go mod download)
-    mkdir "$dir/go"
+    mkdir "$dir/go" "$dir/warm"
+    cp docs/examples/shop/*.go docs/examples/shop/go.mod docs/examples/shop/go.sum "$dir/warm"
     tar -C "$(go env GOROOT)" --exclude=./test --exclude=./api --exclude=./doc --exclude=./pkg/obj -c . | tar -C "$dir/go" -x
     build "$image" --build-arg BUSYBOX_IMAGE=cyclone/busybox:demo -f scripts/base/Dockerfile.golang "$dir"
     rm -rf "$dir"

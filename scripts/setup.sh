@@ -8,6 +8,7 @@ source "$(dirname "$0")/lib.sh"
 
 # package -> a file that proves it is installed
 declare -A proof=(
+  [busybox-static]=/bin/busybox
   [ca-certificates]=/etc/ssl/certs/ca-certificates.crt
   [debootstrap]=/usr/sbin/debootstrap
   [docker.io]=/usr/bin/dockerd
@@ -35,6 +36,8 @@ install_packages() {
   local policy=/usr/sbin/policy-rc.d placed=
   [ -e $policy ] || { as_root cp "$cache/policy-rc.d" $policy; placed=1; }
   quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends "${missing[@]}"
+  # From Debian 13 on the engine's client is a package of its own.
+  command -v docker >/dev/null || quietly as_root env DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends docker-cli
   [ -z "$placed" ] || as_root rm -f $policy
 }
 

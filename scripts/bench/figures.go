@@ -43,9 +43,6 @@ func (s series) median() float64 {
 // seconds shows the median and the spread of durations.
 func (s series) seconds() string { return s.show("%.2f s") }
 
-// millis is the same for short ones.
-func (s series) millis() string { return s.show("%.1f ms") }
-
 func (s series) show(form string) string {
 	return fmt.Sprintf(form+" ("+form+" to "+form+")", s.median(), slices.Min(s), slices.Max(s))
 }

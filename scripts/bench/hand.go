@@ -98,36 +98,37 @@ func rights(ctx context.Context) []string {
 	}
 }
 
-// run runs the script on a commit and returns the seconds until it said that
-// all is done; removing the container comes after that.
-func (h *hand) run(ctx context.Context, sha string) (float64, error) {
+// run runs the script on a commit and returns when its parts began, in seconds
+// from the start of its container; the last is the end, and removing the
+// container comes after that.
+func (h *hand) run(ctx context.Context, sha string) (begins, error) {
 	args := append(append([]string{}, h.docker...), "-e", "SHA="+sha, "-e", "IMAGE="+h.image+":ci-"+sha[:7], workerImage, "/bench/hand.sh")
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	// Killing the client would leave the container.
 	cmd.Cancel = func() error { return exec.Command("docker", "rm", "-f", "cyclone-bench-hand").Run() }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
 	var complaints strings.Builder
 	cmd.Stderr = &complaints
 	begun := time.Now()
 	if err := cmd.Start(); err != nil {
-		return 0, err
+		return nil, err
 	}
-	var took float64
+	parts := begins{}
 	var said strings.Builder
 	for lines := bufio.NewScanner(out); lines.Scan(); {
 		said.WriteString(lines.Text() + "\n")
-		if lines.Text() == "all done" {
-			took = time.Since(begun).Seconds()
+		if part, ok := strings.CutPrefix(lines.Text(), "== "); ok {
+			parts[part] = time.Since(begun).Seconds()
 		}
 	}
-	if err := cmd.Wait(); err != nil || took == 0 {
-		return 0, fmt.Errorf("the script by hand: %w:\n%s%s", err, said.String(), complaints.String())
+	if err := cmd.Wait(); err != nil {
+		return nil, fmt.Errorf("the script by hand: %w:\n%s%s", err, said.String(), complaints.String())
 	}
-	if !strings.Contains(said.String(), "PASS: TestIntegration") {
-		return 0, fmt.Errorf("the script by hand ran no test:\n%s", said.String())
+	if !strings.Contains(said.String(), "PASS: TestIntegration") || parts["end"] == 0 {
+		return nil, fmt.Errorf("the script by hand did not do everything:\n%s", said.String())
 	}
-	return took, nil
+	return parts, nil
 }

@@ -43,7 +43,7 @@ func (b *bench) stages(ctx context.Context) error {
 	program := p.files["main.go"]
 	say("five stages: %d events and a shell script in turns", b.stageRounds)
 	var ours, plain series
-	var last *cyclone.Event
+	var event, script begins
 	for i := range b.stageRounds {
 		// A change of the program, so that there is something new to push and
 		// to roll out.
@@ -51,9 +51,8 @@ func (b *bench) stages(ctx context.Context) error {
 		if err := p.commit(ctx, "Change"); err != nil {
 			return err
 		}
-		var event, script float64
 		sides := []func() error{
-			func() (err error) { event, last, err = p.roll(ctx, cluster); return err },
+			func() (err error) { event, err = p.roll(ctx, cluster); return err },
 			func() (err error) { script, err = h.run(ctx, p.sha); return err },
 		}
 		if i%2 == 1 { // who goes second finds the machine's caches warmer
@@ -64,11 +63,11 @@ func (b *bench) stages(ctx context.Context) error {
 				return err
 			}
 		}
-		ours.add(event)
-		plain.add(script)
-		fmt.Printf("    %d: event %.2f s; by hand %.2f s; ratio %.2f\n", i+1, event, script, event/script)
+		ours.add(event["end"])
+		plain.add(script["end"])
+		fmt.Printf("    %d: event %.2f s; by hand %.2f s; ratio %.2f\n", i+1, event["end"], script["end"], event["end"]/script["end"])
 	}
-	showStages(last)
+	showParts(event, script)
 	ratio := ours.over(plain)
 	b.goal("five stages / the same by hand", fmt.Sprintf("<= %.2fx", stagesGoal), ratio.median() <= stagesGoal,
 		"%s: %s against %s", ratio.show("%.2fx"), ours.seconds(), plain.seconds())
@@ -78,23 +77,43 @@ func (b *bench) stages(ctx context.Context) error {
 	return nil
 }
 
-// roll runs one event through all stages and returns the seconds from the
-// delivery to the end of the log at a viewer.
-func (p *project) roll(ctx context.Context, cluster *kubetest.Cluster) (float64, *cyclone.Event, error) {
+// begins says when the parts of a run began, in seconds from its start; "end"
+// is when it was over.
+type begins map[string]float64
+
+// roll runs one event through all stages, from the delivery to the end of the
+// log at a viewer.
+func (p *project) roll(ctx context.Context, cluster *kubetest.Cluster) (begins, error) {
 	begun := time.Now()
 	id, err := p.deliver(ctx, p.b.system.Server)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	if _, err := p.b.system.Server.Follow(ctx, id, func(cyclone.Line) {}); err != nil {
-		return 0, nil, err
+	parts := begins{}
+	_, err = p.b.system.Server.Follow(ctx, id, func(l cyclone.Line) {
+		if strings.HasPrefix(l.Text, "$ go build") {
+			parts["commands"] = l.Time.Sub(begun).Seconds()
+		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	took := time.Since(begun).Seconds()
+	parts["end"] = time.Since(begun).Seconds()
 	e, err := p.outcome(ctx, id)
 	if err != nil {
-		return 0, nil, err
+		return nil, err
 	}
-	return took, e, sameImage(ctx, cluster, e)
+	for _, stage := range e.Stages {
+		if stage.StartedAt != nil {
+			parts[string(stage.Name)] = stage.StartedAt.Sub(begun).Seconds()
+		}
+		for _, step := range stage.Steps {
+			if step.Name == "push" && step.StartedAt != nil {
+				parts["push"] = step.StartedAt.Sub(begun).Seconds()
+			}
+		}
+	}
+	return parts, sameImage(ctx, cluster, e)
 }
 
 // stagesProject is the example with a smaller pre_build and a cluster of its own.
@@ -162,14 +181,14 @@ func sameImage(ctx context.Context, cluster *kubetest.Cluster, e *cyclone.Event)
 	return nil
 }
 
-// showStages prints where the time of an event went.
-func showStages(e *cyclone.Event) {
-	fmt.Printf("    the last event, from its start:\n")
-	for _, stage := range e.Stages {
-		for _, s := range stage.Steps {
-			if s.StartedAt != nil && s.FinishedAt != nil {
-				fmt.Printf("      %6.2f s  (+%.2f)  %s: %s\n", s.StartedAt.Sub(e.CreatedAt).Seconds(), s.FinishedAt.Sub(*s.StartedAt).Seconds(), stage.Name, s.Name)
-			}
-		}
+// showParts prints where the time of the last turn went.
+func showParts(event, script begins) {
+	names := []string{"clone", "pre_build", "commands", "build", "push", "integration", "post_build", "deploy", "end"}
+	fmt.Printf("    where the last turn's time went (pre_build pulls its image, then runs commands):\n")
+	fmt.Printf("      %-28s  %8s  %8s\n", "", "event", "by hand")
+	fmt.Printf("      %-28s  %6.2f s  %6.2f s\n", "until the clone begins", event["clone"], script["clone"])
+	for i, name := range names[:len(names)-1] {
+		next := names[i+1]
+		fmt.Printf("      %-28s  %6.2f s  %6.2f s\n", name, event[next]-event[name], script[next]-script[name])
 	}
 }
