@@ -18,6 +18,7 @@ type verdict struct {
 	command  string
 	exitCode int
 	message  string
+	judged   bool // in its step, which has said it
 }
 
 // Error implements error.
@@ -51,6 +52,9 @@ func judge(ctx context.Context, stage cyclone.Stage, step string, err error) err
 		return nil
 	}
 	var v *verdict
+	if errors.As(err, &v) && v.judged {
+		return err
+	}
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 		if errors.Is(cause, context.Canceled) {
@@ -70,16 +74,17 @@ func judge(ctx context.Context, stage cyclone.Stage, step string, err error) err
 	if diskFull(err) {
 		v.message = label(stage, step) + " failed: the worker's disk is full: " + err.Error()
 	}
-	return v
+	return v.in(stage, step)
 }
 
-// in names stage and step where the verdict does not say them yet.
+// in is the verdict as judged: it names stage and step where v does not say
+// them yet.
 func (v *verdict) in(stage cyclone.Stage, step string) *verdict {
-	if v.stage != "" {
-		return v
-	}
 	placed := *v
-	placed.stage, placed.step = stage, step
+	if placed.stage == "" {
+		placed.stage, placed.step = stage, step
+	}
+	placed.judged = placed.step != ""
 	return &placed
 }
 

@@ -47,6 +47,9 @@ func TestCancel(t *testing.T) {
 	if o.Status != cyclone.StatusCanceled || o.in(cyclone.StagePreBuild).Status != cyclone.StatusCanceled {
 		t.Errorf("event %s, pre_build %s", o.Status, o.in(cyclone.StagePreBuild).Status)
 	}
+	if n := strings.Count(o.text(), o.Reason); n != 1 {
+		t.Errorf("the log says %d times why:\n%s", n, o.text())
+	}
 }
 
 func TestTimeout(t *testing.T) {
