@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"io/fs"
@@ -43,7 +44,7 @@ func (b *bench) stages(ctx context.Context) error {
 	program := p.files["main.go"]
 	say("five stages: %d events and a shell script in turns", b.stageRounds)
 	var ours, plain series
-	var event, script begins
+	var events, scripts []begins
 	for i := range b.stageRounds {
 		// A change of the program, so that there is something new to push and
 		// to roll out.
@@ -51,6 +52,7 @@ func (b *bench) stages(ctx context.Context) error {
 		if err := p.commit(ctx, "Change"); err != nil {
 			return err
 		}
+		var event, script begins
 		sides := []func() error{
 			func() (err error) { event, err = p.roll(ctx, cluster); return err },
 			func() (err error) { script, err = h.run(ctx, p.sha); return err },
@@ -63,11 +65,12 @@ func (b *bench) stages(ctx context.Context) error {
 				return err
 			}
 		}
+		events, scripts = append(events, event), append(scripts, script)
 		ours.add(event["end"])
 		plain.add(script["end"])
 		fmt.Printf("    %d: event %.2f s; by hand %.2f s; ratio %.2f\n", i+1, event["end"], script["end"], event["end"]/script["end"])
 	}
-	showParts(event, script)
+	showParts(events, scripts)
 	ratio := ours.over(plain)
 	b.goal("five stages / the same by hand", fmt.Sprintf("<= %.2fx", stagesGoal), ratio.median() <= stagesGoal,
 		"%s: %s against %s", ratio.show("%.2fx"), ours.seconds(), plain.seconds())
@@ -181,14 +184,17 @@ func sameImage(ctx context.Context, cluster *kubetest.Cluster, e *cyclone.Event)
 	return nil
 }
 
-// showParts prints where the time of the last turn went.
-func showParts(event, script begins) {
-	names := []string{"clone", "pre_build", "commands", "build", "push", "integration", "post_build", "deploy", "end"}
-	fmt.Printf("    where the last turn's time went (pre_build pulls its image, then runs commands):\n")
-	fmt.Printf("      %-28s  %8s  %8s\n", "", "event", "by hand")
-	fmt.Printf("      %-28s  %6.2f s  %6.2f s\n", "until the clone begins", event["clone"], script["clone"])
+// showParts prints where the time went: medians of all turns.
+func showParts(events, scripts []begins) {
+	fmt.Printf("    where the time went (medians; pre_build pulls its image, then runs its commands):\n")
+	fmt.Printf("      %-24s  %8s  %8s\n", "", "event", "by hand")
+	names := []string{"", "clone", "pre_build", "commands", "build", "push", "integration", "post_build", "deploy", "end"}
 	for i, name := range names[:len(names)-1] {
-		next := names[i+1]
-		fmt.Printf("      %-28s  %6.2f s  %6.2f s\n", name, event[next]-event[name], script[next]-script[name])
+		var ours, plain series
+		for turn := range events {
+			ours.add(events[turn][names[i+1]] - events[turn][name])
+			plain.add(scripts[turn][names[i+1]] - scripts[turn][name])
+		}
+		fmt.Printf("      %-24s  %6.2f s  %6.2f s\n", cmp.Or(name, "until the clone begins"), ours.median(), plain.median())
 	}
 }
