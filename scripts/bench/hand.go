@@ -105,7 +105,7 @@ func (h *hand) run(ctx context.Context, sha string) (begins, error) {
 	args := append(append([]string{}, h.docker...), "-e", "SHA="+sha, "-e", "IMAGE="+h.image+":ci-"+sha[:7], workerImage, "/bench/hand.sh")
 	cmd := exec.CommandContext(ctx, "docker", args...)
 	// Killing the client would leave the container.
-	cmd.Cancel = func() error { return exec.Command("docker", "rm", "-f", "cyclone-bench-hand").Run() }
+	cmd.Cancel = func() error { return exec.Command("docker", "rm", "-f", "-v", "cyclone-bench-hand").Run() }
 	out, err := cmd.StdoutPipe()
 	if err != nil {
 		return nil, err

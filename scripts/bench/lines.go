@@ -73,7 +73,7 @@ func printedContainer(ctx context.Context) (id string, remove func(), err error)
 		return "", nil, fmt.Errorf("docker run: %w", err)
 	}
 	id = strings.TrimSpace(string(out))
-	remove = func() { _ = exec.Command("docker", "rm", "-f", id).Run() } // it was ours alone
+	remove = func() { _ = exec.Command("docker", "rm", "-f", "-v", id).Run() } // it was ours alone
 	if err := exec.CommandContext(ctx, "docker", "wait", id).Run(); err != nil {
 		remove()
 		return "", nil, fmt.Errorf("docker wait: %w", err)
