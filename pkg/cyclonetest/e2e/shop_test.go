@@ -4,6 +4,7 @@ package e2e_test
 
 import (
 	"context"
+	"encoding/base64"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -124,6 +125,30 @@ func TestShopGoesThroughAllStages(t *testing.T) {
 		if !strings.Contains(o.text(), line) {
 			t.Errorf("the log lacks %q", line)
 		}
+	}
+}
+
+// The other form of a target: the API server's address in the file, the token
+// from a project's secret, which the log must not show.
+func TestDeployWithHostAndToken(t *testing.T) {
+	t.Parallel()
+	namespace := deployment(t, 600)
+	files := map[string]string{
+		"Dockerfile": "FROM busybox:1\n",
+		"caicloud.yml": "build:\n  context_dir: .\ndeploy:\n  - type: kubernetes\n    host: " + cluster.Host() + "\n    token: ${KUBE_TOKEN}\n    secrets: [KUBE_TOKEN]\n" +
+			"    ca: " + base64.StdEncoding.EncodeToString([]byte(cluster.CA())) + "\n    cluster: c\n    namespace: " + namespace + "\n    deployment: shop\n    containers: [web]\n",
+	}
+	p := newProject(t, files, nil)
+	p.call("PUT", "/api/v1/projects/"+p.name+"/secrets/KUBE_TOKEN", map[string]any{"value": cluster.Token(), "masked": true}, nil)
+	o := p.finish(p.push(), nil)
+	if o.Status != cyclone.StatusSuccess {
+		t.Fatalf("%s: %s\n%s", o.Status, o.Reason, o.text())
+	}
+	if got, want := deployed(t, namespace), system.Registry.Addr+"/"+p.name+"@"+o.Image.Digest; got != want {
+		t.Errorf("the Deployment has %s, want %s", got, want)
+	}
+	if strings.Contains(o.text(), cluster.Token()) {
+		t.Errorf("the log shows the token:\n%s", o.text())
 	}
 }
 
