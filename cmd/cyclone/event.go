@@ -113,25 +113,12 @@ func (a *app) showEvents(list client.EventList) error {
 	for _, o := range list.Items {
 		e := &o.Value
 		rows = append(rows, []string{
-			string(e.ID), string(e.Project), fmt.Sprint(e.Number), string(e.Status), string(e.Trigger.Kind), source(e),
+			string(e.ID), string(e.Project), fmt.Sprint(e.Number), string(e.Status), string(e.Trigger.Kind), e.Source(),
 			e.Commit.ShortSHA(), took(e.StartedAt, e.FinishedAt), clock(e.CreatedAt), firstLine(e.Commit.Message),
 		})
 	}
 	a.more(len(list.Items), list.Total, list.Next)
 	return a.table("ID PROJECT NUMBER STATUS TRIGGER SOURCE COMMIT TOOK CREATED MESSAGE", rows)
-}
-
-// source is the shortest name of where an event's commit comes from.
-func source(e *cyclone.Event) string {
-	switch {
-	case e.PullRequest != nil:
-		return fmt.Sprintf("PR %d", e.PullRequest.Number)
-	case e.Tag != "":
-		return e.Tag
-	case e.Branch != "":
-		return e.Branch
-	}
-	return e.Ref
 }
 
 func (a *app) eventShow() *cobra.Command {
@@ -153,7 +140,7 @@ func (a *app) showEvent(e *cyclone.Event) error {
 	err := a.facts(
 		"ID", string(e.ID), "Project", fmt.Sprintf("%s #%d", e.Project, e.Number), "Status", string(e.Status), "Reason", e.Reason,
 		"Trigger", strings.TrimSpace(string(e.Trigger.Kind)+" "+e.Trigger.Actor), "Parent", string(e.Trigger.Parent),
-		"Source", source(e), "Commit", e.Commit.SHA, "Message", firstLine(e.Commit.Message), "Author", e.Commit.Author,
+		"Source", e.Source(), "Commit", e.Commit.SHA, "Message", firstLine(e.Commit.Message), "Author", e.Commit.Author,
 		"Version", e.Version, "Image", image(e.Image), "Digest", e.Image.Digest, "Worker", string(e.Worker.ID),
 		"Created", clock(e.CreatedAt), "Started", clockOf(e.StartedAt), "Finished", clockOf(e.FinishedAt),
 		"Took", took(e.StartedAt, e.FinishedAt), "Log lines", fmt.Sprint(e.LogLines))

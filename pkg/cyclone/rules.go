@@ -18,6 +18,19 @@ func (e *Event) Origin() TriggerKind {
 // whose author must reach no secret and no cluster.
 func (e *Event) FromFork() bool { return e.PullRequest != nil && e.PullRequest.Fork }
 
+// Source is the shortest name, for people, of where e's commit comes from.
+func (e *Event) Source() string {
+	switch {
+	case e.PullRequest != nil:
+		return "PR " + strconv.Itoa(e.PullRequest.Number)
+	case e.Tag != "":
+		return e.Tag
+	case e.Branch != "":
+		return e.Branch
+	}
+	return e.Ref
+}
+
 // DefaultStages are the stages that run for e when nobody named others: all,
 // but for pull requests neither post_build nor deploy.
 func (e *Event) DefaultStages() []Stage {

@@ -71,26 +71,13 @@ func summarize(e *cyclone.Event, l *eventLog, url string, attach bool) *summary 
 
 // subject is "[Cyclone] orders #42 success: main 3f2a1b9 Fix the thing".
 func subject(e *cyclone.Event) string {
-	parts := []string{source(e), e.Commit.ShortSHA(), title(e)}
+	parts := []string{e.Source(), e.Commit.ShortSHA(), title(e)}
 	about := strings.Join(strings.Fields(strings.Join(parts, " ")), " ")
 	text := fmt.Sprintf("[Cyclone] %s #%d %s", e.Project, e.Number, e.Status)
 	if about != "" {
 		text += ": " + about
 	}
 	return clean(text, subjectRunes)
-}
-
-// source is the shortest name of where the commit comes from.
-func source(e *cyclone.Event) string {
-	switch {
-	case e.PullRequest != nil:
-		return fmt.Sprintf("PR %d", e.PullRequest.Number)
-	case e.Tag != "":
-		return e.Tag
-	case e.Branch != "":
-		return e.Branch
-	}
-	return e.Ref
 }
 
 func title(e *cyclone.Event) string {

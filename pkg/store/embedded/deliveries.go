@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Deliveries keeps the forges' calls.
@@ -81,13 +82,13 @@ func (s *Deliveries) List(ctx context.Context, project cyclone.ProjectName, page
 	if err != nil {
 		return none, wrap(err, "count deliveries of project %s", project)
 	}
-	n := limit(page)
+	n := paging.Limit(page)
 	items, err := all(ctx, s.db, scanBrief, "SELECT body, received, seq FROM deliveries"+w.text()+
 		" ORDER BY received DESC, seq DESC LIMIT ?", append(w.args, n+1)...)
 	if err != nil {
 		return none, wrap(err, "list deliveries of project %s", project)
 	}
-	list := cut(items, n, total, func(b brief) string { return b.cursor })
+	list := paging.Cut(items, n, total, func(b brief) string { return b.cursor })
 	found := cyclone.List[*cyclone.Delivery]{Items: make([]*cyclone.Delivery, len(list.Items)), Next: list.Next, Total: total}
 	for i, b := range list.Items {
 		found.Items[i] = b.delivery
@@ -109,14 +110,14 @@ func scanBrief(row scanner) (brief, error) {
 	}
 	var d cyclone.Delivery
 	err := json.Unmarshal(body, &d)
-	return brief{&d, cursor(strconv.FormatInt(received, 10), strconv.FormatInt(seq, 10))}, err
+	return brief{&d, paging.Cursor(strconv.FormatInt(received, 10), strconv.FormatInt(seq, 10))}, err
 }
 
 // Unhandled returns deliveries received before the time whose HandledAt is
 // nil, the oldest first, with Header and Body.
 func (s *Deliveries) Unhandled(ctx context.Context, before time.Time, limit int) ([]*cyclone.Delivery, error) {
 	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, payload FROM deliveries INDEXED BY deliveries_unhandled
-		WHERE handled IS NULL AND received < ? ORDER BY received, seq LIMIT ?`, milliCeil(before), atMost(limit))
+		WHERE handled IS NULL AND received < ? ORDER BY received, seq LIMIT ?`, milliCeil(before), paging.AtMost(limit))
 	return found, wrap(err, "list unhandled deliveries")
 }
 

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // List returns events, newest first. A page by project, status, branch of a
@@ -22,7 +23,7 @@ func (s *Events) List(ctx context.Context, q cyclone.EventQuery) (cyclone.List[*
 	if err != nil {
 		return none, wrap(err, "count events")
 	}
-	n := limit(q.Page)
+	n := paging.Limit(q.Page)
 	var sub selection
 	for i, w := range wheres(q) {
 		if more {
@@ -40,7 +41,7 @@ func (s *Events) List(ctx context.Context, q cyclone.EventQuery) (cyclone.List[*
 	if err != nil {
 		return none, wrap(err, "list events")
 	}
-	return page(cut(items, n, total, func(l listed) string { return l.cursor })), nil
+	return page(paging.Cut(items, n, total, func(l listed) string { return l.cursor })), nil
 }
 
 // listed is an event and its place in the list.
@@ -52,7 +53,7 @@ type listed struct {
 func scanListed(row scanner) (listed, error) {
 	var created, seq int64
 	e, err := scanEvent(withPlace{row, &created, &seq})
-	return listed{e, cursor(strconv.FormatInt(created, 10), strconv.FormatInt(seq, 10))}, err
+	return listed{e, paging.Cursor(strconv.FormatInt(created, 10), strconv.FormatInt(seq, 10))}, err
 }
 
 // withPlace scans two more columns behind those of an event.

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Logs keeps the chunks of events' logs.
@@ -56,7 +57,7 @@ func (s *Logs) Chunks(ctx context.Context, event cyclone.EventID, from int64, li
 		return c, row.Scan(&c.First, &c.Count, &c.Data)
 	}, `SELECT first, count, data FROM chunks
 		WHERE event = ? AND first >= coalesce((SELECT max(first) FROM chunks WHERE event = ? AND first <= ?), 1)
-		AND first + count > ? ORDER BY first LIMIT ?`, event, event, from, from, atMost(limit))
+		AND first + count > ? ORDER BY first LIMIT ?`, event, event, from, from, paging.AtMost(limit))
 	return chunks, wrap(err, "read log of event %s", event)
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Projects keeps projects.
@@ -140,7 +141,7 @@ func (s *Projects) List(ctx context.Context, page cyclone.Page) (cyclone.List[*c
 // are constants of this package.
 func listByName[T any](ctx context.Context, d *db, page cyclone.Page, scan func(scanner) (T, error), name func(T) string, table, columns string) (cyclone.List[T], error) {
 	var none cyclone.List[T]
-	after, err := parseCursor(page.Cursor, 1)
+	after, err := paging.Parse(page.Cursor, 1)
 	if err != nil {
 		return none, err
 	}
@@ -151,12 +152,12 @@ func listByName[T any](ctx context.Context, d *db, page cyclone.Page, scan func(
 	if err != nil {
 		return none, wrap(err, "count %s", table)
 	}
-	n := limit(page)
+	n := paging.Limit(page)
 	items, err := all(ctx, d, scan, "SELECT "+columns+" FROM "+table+" WHERE name > ? ORDER BY name LIMIT ?", after[0], n+1)
 	if err != nil {
 		return none, wrap(err, "list %s", table)
 	}
-	return cut(items, n, total, func(item T) string { return cursor(name(item)) }), nil
+	return paging.Cut(items, n, total, func(item T) string { return paging.Cursor(name(item)) }), nil
 }
 
 // scanProject reads the columns body, revision and webhook_secret.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Waiting returns the projects that have pending events, the one whose oldest
@@ -90,7 +91,7 @@ func (s *Events) Running(ctx context.Context) ([]*cyclone.Event, error) {
 // the longest due first, at most limit of them.
 func (s *Events) NoticesDue(ctx context.Context, now time.Time, limit int) ([]*cyclone.Event, error) {
 	events, err := all(ctx, s.db, scanEvent, `SELECT event, run FROM events INDEXED BY events_notice
-		WHERE notice_due IS NOT NULL AND notice_due <= ? ORDER BY notice_due, seq LIMIT ?`, now.UnixMilli(), atMost(limit))
+		WHERE notice_due IS NOT NULL AND notice_due <= ? ORDER BY notice_due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))
 	return events, wrap(err, "list due notices")
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Deliveries keeps the forges' calls.
@@ -85,14 +86,14 @@ func (s *Deliveries) List(ctx context.Context, project cyclone.ProjectName, page
 	if err != nil {
 		return none, wrap(err, "count deliveries of project %s", project)
 	}
-	n := limit(page)
+	n := paging.Limit(page)
 	items, err := all[deliveryDoc](ctx, s.c, append(filter, more...), options.Find().SetLimit(int64(n)+1).
 		SetSort(bson.D{{Key: "receivedAt", Value: -1}, {Key: "_id", Value: -1}}).
 		SetProjection(bson.D{{Key: "header", Value: 0}, {Key: "body", Value: 0}}))
 	if err != nil {
 		return none, wrap(err, "list deliveries of project %s", project)
 	}
-	return cut(items, n, total, func(d *cyclone.Delivery) string {
+	return paging.Cut(items, n, int(total), func(d *cyclone.Delivery) string {
 		return timeCursor(d.ReceivedAt, deliveryID(d.Project, d.SCM, d.ID))
 	}), nil
 }
@@ -102,6 +103,6 @@ func (s *Deliveries) List(ctx context.Context, project cyclone.ProjectName, page
 func (s *Deliveries) Unhandled(ctx context.Context, before time.Time, limit int) ([]*cyclone.Delivery, error) {
 	found, err := all[deliveryDoc](ctx, s.c,
 		bson.D{{Key: "handled", Value: false}, {Key: "receivedAt", Value: bson.D{{Key: "$lt", Value: ceil(before)}}}},
-		options.Find().SetSort(byOne("receivedAt")).SetLimit(atMost(limit)))
+		options.Find().SetSort(byOne("receivedAt")).SetLimit(int64(paging.AtMost(limit))))
 	return found, wrap(err, "list unhandled deliveries")
 }

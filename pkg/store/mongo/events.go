@@ -12,6 +12,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Events keeps events and is the queue.
@@ -205,13 +206,13 @@ func (s *Events) List(ctx context.Context, q cyclone.EventQuery) (cyclone.List[*
 	if err != nil {
 		return none, wrap(err, "count events")
 	}
-	n := limit(q.Page)
+	n := paging.Limit(q.Page)
 	items, err := all[eventDoc](ctx, s.c, append(slices.Clone(filter), more...), options.Find().SetLimit(int64(n)+1).
 		SetSort(bson.D{{Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}))
 	if err != nil {
 		return none, wrap(err, "list events")
 	}
-	return cut(items, n, total, func(e *cyclone.Event) string { return timeCursor(e.CreatedAt, string(e.ID)) }), nil
+	return paging.Cut(items, n, int(total), func(e *cyclone.Event) string { return timeCursor(e.CreatedAt, string(e.ID)) }), nil
 }
 
 // count counts in an index, but for the whole collection, whose size the

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Logs keeps the chunks of events' logs.
@@ -68,7 +69,7 @@ func (s *Logs) Append(ctx context.Context, event cyclone.EventID, c cyclone.Chun
 func (s *Logs) Chunks(ctx context.Context, event cyclone.EventID, from int64, limit int) ([]cyclone.Chunk, error) {
 	chunks, err := all[chunkDoc](ctx, s.c,
 		bson.D{{Key: "event", Value: event}, {Key: "last", Value: bson.D{{Key: "$gte", Value: from}}}},
-		options.Find().SetSort(byOne("last")).SetLimit(atMost(limit)))
+		options.Find().SetSort(byOne("last")).SetLimit(int64(paging.AtMost(limit))))
 	return chunks, wrap(err, "read log of event %s", event)
 }
 

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 // Waiting returns the projects that have pending events, the one whose oldest
@@ -92,6 +93,6 @@ func (s *Events) Running(ctx context.Context) ([]*cyclone.Event, error) {
 // the longest due first, at most limit of them.
 func (s *Events) NoticesDue(ctx context.Context, now time.Time, limit int) ([]*cyclone.Event, error) {
 	events, err := all[eventDoc](ctx, s.c, bson.D{{Key: "noticeDue", Value: bson.D{{Key: "$lte", Value: now}}}},
-		options.Find().SetSort(byOne("noticeDue")).SetLimit(atMost(limit)))
+		options.Find().SetSort(byOne("noticeDue")).SetLimit(int64(paging.AtMost(limit))))
 	return events, wrap(err, "list due notices")
 }
