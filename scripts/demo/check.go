@@ -20,9 +20,9 @@ func errorsOf(all ...error) error { return errors.Join(all...) }
 
 // check compares what the event says with what the outside says: the registry,
 // the Kubernetes API and the mailbox.
-func (d *demo) check(ctx context.Context, id string, status cyclone.Status) error {
+func (d *demo) check(ctx context.Context, status cyclone.Status) error {
 	var event cyclone.Event
-	if err := d.system.Server.Call(ctx, "GET", "/api/v1/events/"+id, nil, &event); err != nil {
+	if err := d.system.Server.Call(ctx, "GET", "/api/v1/events/"+d.event, nil, &event); err != nil {
 		return err
 	}
 	table(&event)

@@ -41,7 +41,8 @@ type demo struct {
 	root, cache, kubeapi string
 	system               *lab.System
 	target               *target
-	lines                int64 // seen live
+	event                string // its id
+	lines                int64  // seen live
 }
 
 func say(format string, args ...any) { fmt.Printf("\033[36m==>\033[0m "+format+"\n", args...) }
@@ -64,15 +65,14 @@ func (d *demo) run(ctx context.Context) (failed error) {
 	if err := d.target.apply(ctx, filepath.Join(d.root, "docs/examples/shop/k8s/shop.yml")); err != nil {
 		return err
 	}
-	event, err := d.push(ctx)
+	if d.event, err = d.push(ctx); err != nil {
+		return err
+	}
+	status, err := system.Server.Follow(ctx, d.event, d.show)
 	if err != nil {
 		return err
 	}
-	status, err := system.Server.Follow(ctx, event, d.show)
-	if err != nil {
-		return err
-	}
-	return d.check(ctx, event, status)
+	return d.check(ctx, status)
 }
 
 // push connects the example as a project and delivers a signed push of it. It
@@ -137,7 +137,10 @@ func table(e *cyclone.Event) {
 func (d *demo) cleanUp(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 30*time.Second)
 	defer cancel()
-	failed := lab.Gone(ctx)
+	var failed error
+	if d.event != "" {
+		failed = lab.Gone(ctx, d.event)
+	}
 	if d.target != nil {
 		d.target.stop()
 	}

@@ -205,16 +205,8 @@ func (p *project) checkMail(o *outcome) {
 // checkGone waits for the release of the worker, which follows the result.
 func (p *project) checkGone(id string) {
 	p.t.Helper()
-	for {
-		left, err := lab.LeftoversOf(p.ctx, id)
-		if err == nil && len(left) == 0 {
-			return
-		}
-		select {
-		case <-p.ctx.Done():
-			p.t.Fatalf("left behind: %v %v", left, err)
-		case <-time.After(100 * time.Millisecond):
-		}
+	if err := lab.Gone(p.ctx, id); err != nil {
+		p.t.Fatal(err)
 	}
 }
 

@@ -139,16 +139,10 @@ func (s *System) Refused() (string, error) {
 	return l.Addr().String(), l.Close()
 }
 
-// Leftovers lists what carries Cyclone's labels on the machine's engine:
-// containers, networks and volumes.
-func Leftovers(ctx context.Context) ([]string, error) { return labelled(ctx, "cyclone") }
-
-// LeftoversOf lists what carries the labels of one event.
+// LeftoversOf lists what carries the label of one event on the machine's
+// engine: containers, networks and volumes.
 func LeftoversOf(ctx context.Context, event string) ([]string, error) {
-	return labelled(ctx, cyclone.LabelEvent+"="+event)
-}
-
-func labelled(ctx context.Context, label string) ([]string, error) {
+	label := cyclone.LabelEvent + "=" + event
 	var found []string
 	var failed error
 	for _, args := range [][]string{
@@ -165,11 +159,11 @@ func labelled(ctx context.Context, label string) ([]string, error) {
 	return found, failed
 }
 
-// Gone waits until nothing of Cyclone's is left on the machine's engine: the
+// Gone waits until nothing of an event is left on the machine's engine: the
 // release of a worker follows the result, so it may still be under way.
-func Gone(ctx context.Context) error {
+func Gone(ctx context.Context, event string) error {
 	for {
-		left, err := Leftovers(ctx)
+		left, err := LeftoversOf(ctx, event)
 		if err == nil && len(left) == 0 {
 			return nil
 		}
