@@ -41,6 +41,15 @@ install_packages() {
   [ -z "$placed" ] || as_root rm -f $policy
 }
 
+# forget removes the file in which a program that was killed left its process
+# id, if that id is nobody's or somebody else's by now: the program would take
+# the other for itself and not start.
+forget() {
+  local file=$1 program=$2
+  [ -f "$file" ] || return 0
+  [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "$program" ] || as_root rm -f "$file"
+}
+
 start_engine() {
   docker version >/dev/null 2>&1 && return
   if [ -d /run/systemd/system ]; then
@@ -48,6 +57,8 @@ start_engine() {
     as_root systemctl start docker
   else
     say "starting the Docker engine (its log: $cache/dockerd.log)"
+    forget /var/run/docker.pid dockerd
+    forget /var/run/docker/containerd/containerd.pid containerd
     as_root sh -c "mkdir -p '$cache' && setsid dockerd >'$cache/dockerd.log' 2>&1 </dev/null &"
   fi
   local i
