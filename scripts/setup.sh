@@ -42,12 +42,13 @@ install_packages() {
 }
 
 # forget removes the file in which a program that was killed left its process
-# id, if that id is nobody's or somebody else's by now: the program would take
-# the other for itself and not start.
+# id, if that id is nobody's by now, or somebody else's, or that of a zombie: the
+# program would take it for itself and not start.
 forget() {
   local file=$1 program=$2
   [ -f "$file" ] || return 0
-  [ "$(cat "/proc/$(cat "$file")/comm" 2>/dev/null)" = "$program" ] || as_root rm -f "$file"
+  # A zombie has a name still, but no program.
+  [ "$(basename "$(as_root readlink "/proc/$(cat "$file")/exe" 2>/dev/null || true)")" = "$program" ] || as_root rm -f "$file"
 }
 
 start_engine() {
