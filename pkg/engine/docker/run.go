@@ -46,6 +46,7 @@ func (e *Engine) Run(ctx context.Context, id string, out cyclone.Output) (cyclon
 		return cyclone.Exit{}, failed(steady, err, "attach to container %s", short(id))
 	}
 	defer stream.Close()
+	kills := memoryKills()
 	ended, lost := e.api.ContainerWait(steady, id, container.WaitConditionNextExit)
 	if err := e.start(steady, id); err != nil {
 		return cyclone.Exit{}, err
@@ -58,7 +59,11 @@ func (e *Engine) Run(ctx context.Context, id string, out cyclone.Output) (cyclon
 	if cut := output.finish(stream.Close); err == nil {
 		err = failed(steady, cut, "read output of container %s", short(id))
 	}
-	return e.exit(steady, id, code), err
+	exit, limited := e.exit(steady, id, code)
+	if limited && exit.Code == 137 && err == nil {
+		exit.OOMKilled = exit.OOMKilled || ranOut(kills, memoryKills())
+	}
+	return exit, err
 }
 
 // start starts a container; an engine that does not get it done in startGrace
@@ -121,20 +126,24 @@ func (e *Engine) signal(id, signal string) {
 // (bit 14 of SigCgt) decides itself what becomes of the others.
 const terminateRest = `while read -r k v; do case "$k$v" in SigCgt:*[4567cdef]???) exit;; esac; done </proc/1/status; kill -TERM -1`
 
-// exit completes what a container's end looks like from its exit code.
-func (e *Engine) exit(ctx context.Context, id string, code int64) cyclone.Exit {
+// exit completes what a container's end looks like from its exit code, and says
+// whether its memory was limited.
+func (e *Engine) exit(ctx context.Context, id string, code int64) (exit cyclone.Exit, limited bool) {
 	plain := cyclone.Exit{Code: int(code), Signal: signalName(int(code))}
 	// The kernel's word that memory ran out takes its own way through the
 	// engine and may come a moment after the end itself.
 	for range 10 {
 		c, err := e.api.ContainerInspect(ctx, id)
-		if err != nil || c.State.OOMKilled || code != 137 || c.HostConfig.Memory == 0 {
-			plain.OOMKilled = err == nil && c.State.OOMKilled
+		if err != nil {
+			break
+		}
+		limited = c.HostConfig.Memory > 0
+		if plain.OOMKilled = c.State.OOMKilled; plain.OOMKilled || code != 137 || !limited {
 			break
 		}
 		time.Sleep(50 * time.Millisecond)
 	}
-	return plain
+	return plain, limited
 }
 
 func exitOf(c container.InspectResponse) cyclone.Exit {
