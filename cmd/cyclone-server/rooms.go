@@ -1,7 +1,6 @@
 package main
 
 import (
-	"context"
 	"fmt"
 	"log/slog"
 	"net"
@@ -70,21 +69,11 @@ func build(s *settings, st *stores, in *installation, log *slog.Logger) (*rooms,
 		Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Events: st.events, Queue: st.queue, Deliveries: st.deliveries,
 		Logs: st.logs, Sealer: in.sealer, Live: hub, Trigger: r.trigger, Progress: r.progress, Forges: forges, Auth: in.admin,
 		CheckCluster: (&kubernetes.Deployer{}).Check,
-		Ready:        []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + node, Run: r.ready(launcher)}},
+		Ready:        []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + node, Run: r.dispatcher.Ready}},
 		Version:      httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
 		Log:          log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
 	}
 	return r, nil
-}
-
-// ready says whether events can be run; a server that only queues is ready too.
-func (r *rooms) ready(launcher cyclone.Launcher) func(context.Context) error {
-	return func(ctx context.Context) error {
-		if r.settings.workers == 0 {
-			return nil
-		}
-		return launcher.Ready(ctx)
-	}
 }
 
 // chooseSocket finds a place for the workers' unix socket: alone in a folder,

@@ -83,16 +83,13 @@ func (d *Dispatcher) wake() chan struct{} {
 	return d.wakeup
 }
 
-// Ready returns ErrUnavailable with the reason when the node cannot start
-// workers. One that only queues is ready.
+// Ready returns ErrUnavailable with the reason, which names the node, when it
+// cannot start workers. One that only queues is ready.
 func (d *Dispatcher) Ready(ctx context.Context) error {
 	if d.Capacity == 0 {
 		return nil
 	}
-	if err := d.Launcher.Ready(ctx); err != nil {
-		return fmt.Errorf("node %s: %w", d.Node, err)
-	}
-	return nil
+	return d.Launcher.Ready(ctx)
 }
 
 // Run dispatches until ctx ends, one round after the other. It returns nil
