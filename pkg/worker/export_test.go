@@ -46,6 +46,3 @@ const (
 	MaxLine   = maxLine
 	Continued = continued
 )
-
-// ScriptText is the source of a script.
-func ScriptText(commands []string) []byte { return newScript(commands).text() }

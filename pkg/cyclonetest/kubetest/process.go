@@ -134,22 +134,11 @@ func controllers(f files) command {
 // in and returns the path it prints. Building takes minutes when the binary is
 // not in the cache; progress says how far it is.
 func Binary(ctx context.Context, progress io.Writer) (string, error) {
-	return script(ctx, progress)
-}
-
-// Cached returns the binary's path when it is built already; ok is false
-// when it is not, or when nothing can be said.
-func Cached(ctx context.Context) (path string, ok bool) {
-	path, err := script(ctx, io.Discard, "--cached")
-	return path, err == nil
-}
-
-func script(ctx context.Context, progress io.Writer, args ...string) (string, error) {
 	path, err := findUp("scripts/kubeapi.sh")
 	if err != nil {
 		return "", err
 	}
-	cmd := exec.CommandContext(ctx, path, args...)
+	cmd := exec.CommandContext(ctx, path)
 	cmd.Stderr = progress
 	out, err := cmd.Output()
 	if err != nil {
