@@ -52,7 +52,7 @@ type Worker struct {
 	job      chan struct{} // closed once theJob is set
 	theJob   *cyclone.Job
 	wanted   chan struct{} // closed once a job is wanted
-	cancels  chan string
+	cancels  chan cyclone.Cancellation
 	partials chan cyclone.Line
 
 	want sync.Once
@@ -83,7 +83,7 @@ func NewWorker(server string, id cyclone.WorkerID, token string) (*Worker, error
 		},
 		box:    newOutbox(""),
 		engine: make(chan struct{}), job: make(chan struct{}), wanted: make(chan struct{}),
-		cancels: make(chan string, 1), partials: make(chan cyclone.Line, 64), done: make(chan struct{}),
+		cancels: make(chan cyclone.Cancellation, 1), partials: make(chan cyclone.Line, 64), done: make(chan struct{}),
 	}, nil
 }
 
@@ -162,7 +162,7 @@ func (w *Worker) Err() error {
 func (w *Worker) Close() { w.end(nil) }
 
 // Canceled delivers the reason when the event is to be canceled.
-func (w *Worker) Canceled() <-chan string { return w.cancels }
+func (w *Worker) Canceled() <-chan cyclone.Cancellation { return w.cancels }
 
 // Engine waits for what the worker's engine is to be started with.
 func (w *Worker) Engine(ctx context.Context) (cyclone.EngineConfig, error) {
@@ -266,9 +266,9 @@ func (w *Worker) handle(f cyclone.ServerFrame, acked func()) error {
 	case f.Ack != nil:
 		w.box.acked(*f.Ack)
 		acked()
-	case f.Cancel != "":
+	case f.Cancel != nil:
 		select {
-		case w.cancels <- f.Cancel:
+		case w.cancels <- *f.Cancel:
 		default: // one is waiting already
 		}
 	}

@@ -154,9 +154,9 @@ func TestWorkerIsFencedAndCanceled(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.mu.Lock()
-	s.send(s.conn, cyclone.ServerFrame{Cancel: "canceled by alice"})
+	s.send(s.conn, cyclone.ServerFrame{Cancel: &cyclone.Cancellation{Reason: "canceled by alice"}})
 	s.mu.Unlock()
-	if why := <-w.Canceled(); why != "canceled by alice" {
+	if why := <-w.Canceled(); why.Reason != "canceled by alice" {
 		t.Error(why)
 	}
 	s.mu.Lock()

@@ -44,6 +44,8 @@ type Event struct {
 	StartedAt   *time.Time   `json:"startedAt,omitempty"`
 	FinishedAt  *time.Time   `json:"finishedAt,omitempty"`
 	Error       *Failure     `json:"error,omitempty"`
+	// LogRemovedAt is when retention removed the log; nil while it is there.
+	LogRemovedAt *time.Time `json:"logRemovedAt,omitempty"`
 
 	// Run is what the server keeps about the event and does not show.
 	Run Run `json:"-"`
@@ -158,6 +160,9 @@ type Run struct {
 	// CancelReason is set once somebody asked to cancel.
 	CancelReason string     `json:"cancelReason,omitempty"`
 	CancelAt     *time.Time `json:"cancelAt,omitempty"`
+	// Spare limits the cancellation: it is void once the event has begun to
+	// deploy (a newer push supersedes it).
+	Spare bool `json:"spare,omitempty"`
 	// Stages is the event's own list of stages, or nil for the kind's default.
 	Stages []Stage `json:"stages,omitempty"`
 	// Variables are a manual event's own, above the project's.
@@ -179,8 +184,12 @@ type Run struct {
 	Former *WorkerRef `json:"former,omitempty"`
 }
 
-// NoticeMail is the name of the notice that mails the summary.
-const NoticeMail = "mail"
+// Names of notices: NoticeMail mails the summary, NoticeStatus sets the
+// result beside the commit at its forge.
+const (
+	NoticeMail   = "mail"
+	NoticeStatus = "status"
+)
 
 // Notice is one thing to be told about a final event: told once, retried on
 // its own, undoing nothing when it fails.
@@ -256,6 +265,9 @@ type EventStore interface {
 	Replace(ctx context.Context, e *Event) error
 	// List returns events, newest first.
 	List(ctx context.Context, q EventQuery) (List[*Event], error)
+	// Delete removes a final event and its log. ErrNotFound when there is
+	// none, ErrConflict when it is not final or has notices still to be told.
+	Delete(ctx context.Context, id EventID) error
 }
 
 // Claim is what a claimed event gets.

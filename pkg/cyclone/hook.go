@@ -58,6 +58,12 @@ type Delivery struct {
 	Events     []EventID   `json:"events"`
 	Ignored    string      `json:"ignored"` // why it started nothing
 	Error      string      `json:"error"`   // why it could not be handled
+	// Attempts counts the failed attempts at handling it; NextAt is when the
+	// next one is due (nil: at once). ParkedAt is set when it was given up: it
+	// then waits for somebody to redeliver it, and blocks nobody.
+	Attempts int        `json:"attempts"`
+	NextAt   *time.Time `json:"nextAt,omitempty"`
+	ParkedAt *time.Time `json:"parkedAt,omitempty"`
 
 	Header http.Header `json:"-"`
 	Body   []byte      `json:"-"`
@@ -70,12 +76,17 @@ type DeliveryStore interface {
 	Create(ctx context.Context, d *Delivery) error
 	// Find returns ErrNotFound when there is none.
 	Find(ctx context.Context, project ProjectName, scm string, id DeliveryID) (*Delivery, error)
-	// Replace writes the outcome of a stored delivery.
+	// Replace writes the outcome of a stored delivery: all but Header and Body.
 	Replace(ctx context.Context, d *Delivery) error
 	// List returns a project's deliveries, newest first, without Header and Body.
 	List(ctx context.Context, project ProjectName, page Page) (List[*Delivery], error)
-	// Unhandled returns deliveries received before the time whose HandledAt is nil.
-	Unhandled(ctx context.Context, before time.Time, limit int) ([]*Delivery, error)
+	// Due returns deliveries that are neither handled nor parked and whose
+	// NextAt (or else ReceivedAt) is not after now, the longest due first, with
+	// Header and Body, at most limit of them.
+	Due(ctx context.Context, now time.Time, limit int) ([]*Delivery, error)
+	// Prune removes handled and parked deliveries of a project and returns how
+	// many; those that still wait are never removed.
+	Prune(ctx context.Context, project ProjectName, p Prune) (int, error)
 }
 
 // CloneSpec says what to check out.

@@ -33,6 +33,16 @@ type Job struct {
 	Clusters map[ClusterName]ClusterAccess `json:"clusters,omitempty"`
 	// Timeout is how long the event may run.
 	Timeout Duration `json:"timeout"`
+	// LogLimit bounds the log: of a longer one head and tail are kept, half
+	// each; 0 is no limit.
+	LogLimit Size `json:"logLimit,omitempty"`
+}
+
+// Cancellation is why an attempt is to end.
+type Cancellation struct {
+	Reason string `json:"reason"`
+	// Spare makes it void once the deploy stage has begun.
+	Spare bool `json:"spare,omitempty"`
 }
 
 // JobSecret is a project secret in clear, on its way to a step that asked for it.
@@ -89,7 +99,7 @@ type (
 		Engine *EngineConfig `json:"engine,omitempty"` // first frame
 		Job    *Job          `json:"job,omitempty"`
 		Ack    *Ack          `json:"ack,omitempty"`
-		Cancel string        `json:"cancel,omitempty"` // why
+		Cancel *Cancellation `json:"cancel,omitempty"`
 		Fenced string        `json:"fenced,omitempty"` // this attempt is over: stop and clean up
 	}
 	// Ack says what the server has stored.

@@ -16,8 +16,10 @@ type WorkerSpec struct {
 
 // WorkerState is a worker as its node sees it.
 type WorkerState struct {
-	ID      WorkerID
-	Event   EventID
+	ID    WorkerID
+	Event EventID
+	// Running is true from the moment the worker is being made until it has
+	// ended: one that has not begun yet has not ended.
 	Running bool
 	// Detail says how a worker that no longer runs ended: exit code and the
 	// last lines it printed.
@@ -35,4 +37,7 @@ type Launcher interface {
 	Workers(ctx context.Context) ([]WorkerState, error)
 	// Ready returns ErrUnavailable with the reason when no worker can be started.
 	Ready(ctx context.Context) error
+	// Disk is the space for what workers write. ErrNotFound when it cannot be
+	// known from here.
+	Disk(ctx context.Context) (Disk, error)
 }

@@ -19,8 +19,9 @@ type Project struct {
 	Variables     map[string]string `json:"variables"`
 	Limits        Limits            `json:"limits"`
 
-	CancelSuperseded bool `json:"cancelSuperseded"`
-	Trusted          bool `json:"trusted"`
+	Retention        *Retention `json:"retention,omitempty"`
+	CancelSuperseded bool       `json:"cancelSuperseded"`
+	Trusted          bool       `json:"trusted"`
 
 	CreatedAt time.Time `json:"createdAt"`
 	UpdatedAt time.Time `json:"updatedAt"`
@@ -127,7 +128,20 @@ type Limits struct {
 	CPUs        float64  `json:"cpus,omitempty"`
 	Memory      Size     `json:"memory,omitempty"`
 	Concurrency int      `json:"concurrency,omitempty"`
+	// OnWorkerLost says what becomes of an event whose worker is lost.
+	OnWorkerLost LostPolicy `json:"onWorkerLost,omitempty"`
 }
+
+// LostPolicy says what becomes of an event whose worker is lost: LostRetry
+// (the default) starts it once more unless it had begun to deploy, LostFail
+// ends it with an error.
+type LostPolicy string
+
+// The values of LostPolicy.
+const (
+	LostRetry LostPolicy = "retry"
+	LostFail  LostPolicy = "fail"
+)
 
 // ProjectStore keeps projects.
 type ProjectStore interface {

@@ -202,17 +202,48 @@ func (s *MemoryDeliveries) List(_ context.Context, project cyclone.ProjectName, 
 	return page(items, p), nil
 }
 
-// Unhandled is DeliveryStore's.
-func (s *MemoryDeliveries) Unhandled(_ context.Context, before time.Time, limit int) ([]*cyclone.Delivery, error) {
+// Due is DeliveryStore's.
+func (s *MemoryDeliveries) Due(_ context.Context, now time.Time, limit int) ([]*cyclone.Delivery, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	dueAt := func(d *cyclone.Delivery) time.Time {
+		if d.NextAt != nil {
+			return *d.NextAt
+		}
+		return d.ReceivedAt
+	}
 	var items []*cyclone.Delivery
 	for _, d := range s.sorted() {
-		if d.HandledAt == nil && d.ReceivedAt.Before(before) && len(items) < limit {
+		if d.HandledAt == nil && d.ParkedAt == nil && !dueAt(d).After(now) {
 			items = append(items, cloneDelivery(d))
 		}
 	}
-	return items, nil
+	slices.SortStableFunc(items, func(a, b *cyclone.Delivery) int { return dueAt(a).Compare(dueAt(b)) })
+	return items[:min(limit, len(items))], nil
+}
+
+// Prune is DeliveryStore's.
+func (s *MemoryDeliveries) Prune(_ context.Context, project cyclone.ProjectName, p cyclone.Prune) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := s.sorted()
+	slices.Reverse(all)
+	removed, place := 0, 0
+	for _, d := range all {
+		if d.Project != project {
+			continue
+		}
+		place++
+		old := !p.Before.IsZero() && d.ReceivedAt.Before(p.Before) || p.Most > 0 && place > p.Most
+		if !old || place <= p.Minimum || d.HandledAt == nil && d.ParkedAt == nil {
+			continue
+		}
+		removed++
+		if !p.Dry {
+			delete(s.all, deliveryKey(d.Project, d.SCM, d.ID))
+		}
+	}
+	return removed, nil
 }
 
 // MemorySecrets is a SecretStore.

@@ -24,17 +24,22 @@ type Memory struct {
 	Deliveries *MemoryDeliveries
 	Secrets    *MemorySecrets
 	Clusters   *MemoryClusters
+	Leases     *MemoryLeases
+	Nodes      *MemoryNodes
 }
 
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
+	logs := &MemoryLogs{all: map[cyclone.EventID][]cyclone.Chunk{}}
 	return &Memory{
 		Projects:   &MemoryProjects{all: map[cyclone.ProjectName]*cyclone.Project{}},
-		Events:     &MemoryEvents{all: map[cyclone.EventID]*cyclone.Event{}, numbers: map[cyclone.ProjectName]int64{}},
-		Logs:       &MemoryLogs{all: map[cyclone.EventID][]cyclone.Chunk{}},
+		Events:     &MemoryEvents{logs: logs, all: map[cyclone.EventID]*cyclone.Event{}, numbers: map[cyclone.ProjectName]int64{}},
+		Logs:       logs,
 		Deliveries: &MemoryDeliveries{all: map[string]*cyclone.Delivery{}},
 		Secrets:    &MemorySecrets{},
 		Clusters:   &MemoryClusters{all: map[cyclone.ClusterName]*cyclone.Cluster{}},
+		Leases:     &MemoryLeases{all: map[string]memoryLease{}},
+		Nodes:      &MemoryNodes{all: map[string]cyclone.Node{}},
 	}
 }
 
@@ -74,6 +79,7 @@ func page[T any](items []T, p cyclone.Page) cyclone.List[T] {
 
 // MemoryEvents is an EventStore and a Queue.
 type MemoryEvents struct {
+	logs    *MemoryLogs
 	mu      sync.Mutex
 	all     map[cyclone.EventID]*cyclone.Event
 	numbers map[cyclone.ProjectName]int64
@@ -130,6 +136,21 @@ func (s *MemoryEvents) Replace(_ context.Context, e *cyclone.Event) error {
 	e.Run.Revision++
 	s.all[e.ID] = cloneEvent(e)
 	return nil
+}
+
+// Delete is EventStore's.
+func (s *MemoryEvents) Delete(ctx context.Context, id cyclone.EventID) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.all[id]
+	switch {
+	case e == nil:
+		return cyclone.NotFound("event %q does not exist", id)
+	case !e.Status.Final() || !e.NoticeDue().IsZero():
+		return cyclone.Conflict("event %q is not over", id)
+	}
+	delete(s.all, id)
+	return s.logs.Delete(ctx, id)
 }
 
 // List is EventStore's.

@@ -148,7 +148,7 @@ func (f *fakeProgress) Renew(context.Context, cyclone.Fence) (string, error) {
 	return f.state()
 }
 
-func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan string, func()) { return f.cancels, func() {} }
+func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan cyclone.Cancellation, func()) { return f.cancels, func() {} }
 
 func (f *fakeProgress) Append(ctx context.Context, fence cyclone.Fence, c cyclone.Chunk) error {
 	if _, err := f.state(); err != nil {

@@ -91,8 +91,8 @@ type progress interface {
 type attempts interface {
 	Attach(ctx context.Context, worker cyclone.WorkerID, token, session string) (cyclone.Fence, cyclone.EngineConfig, error)
 	Job(ctx context.Context, f cyclone.Fence) (*cyclone.Job, error)
-	Renew(ctx context.Context, f cyclone.Fence) (cancel string, err error)
-	Cancels(f cyclone.Fence) (<-chan string, func())
+	Renew(ctx context.Context, f cyclone.Fence) (*cyclone.Cancellation, error)
+	Cancels(f cyclone.Fence) (<-chan cyclone.Cancellation, func())
 }
 
 // recorder takes what a worker's event yields.

@@ -116,17 +116,17 @@ func (k *conversation) greet(engine cyclone.EngineConfig) error {
 }
 
 // forward passes requests to cancel on as they come.
-func (k *conversation) forward(cancels <-chan string) {
+func (k *conversation) forward(cancels <-chan cyclone.Cancellation) {
 	k.socket.work.Go(func() {
 		for {
 			select {
 			case <-k.socket.ctx.Done():
 				return
-			case reason, ok := <-cancels:
+			case c, ok := <-cancels:
 				if !ok {
 					return
 				}
-				if err := k.send(cyclone.ServerFrame{Cancel: reason}); err != nil {
+				if err := k.send(cyclone.ServerFrame{Cancel: &c}); err != nil {
 					k.socket.cancel(err)
 					return
 				}
@@ -256,7 +256,7 @@ func (k *conversation) renew() error {
 		return err
 	}
 	k.renewed = time.Now()
-	if cancel == "" {
+	if cancel == nil {
 		return nil
 	}
 	return k.send(cyclone.ServerFrame{Cancel: cancel})

@@ -11,14 +11,14 @@ import (
 // subscription is one connected worker that wants to know of a cancellation.
 type subscription struct {
 	fence  cyclone.Fence
-	reason chan string
+	reason chan cyclone.Cancellation
 }
 
 // Cancels returns a channel on which the reason arrives when the attempt is to
 // be canceled, and a function that ends the subscription. A cancellation from
 // before, or through another server, is Renew's answer.
-func (p *Progress) Cancels(f cyclone.Fence) (<-chan string, func()) {
-	s := &subscription{f, make(chan string, 1)}
+func (p *Progress) Cancels(f cyclone.Fence) (<-chan cyclone.Cancellation, func()) {
+	s := &subscription{f, make(chan cyclone.Cancellation, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cancels == nil {
@@ -39,7 +39,7 @@ func (p *Progress) Cancels(f cyclone.Fence) (<-chan string, func()) {
 }
 
 // pushCancel hands the reason to the worker's connection, if it is here.
-func (p *Progress) pushCancel(f cyclone.Fence, reason string) {
+func (p *Progress) pushCancel(f cyclone.Fence, c cyclone.Cancellation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for s := range p.cancels[f.Event] {
@@ -47,7 +47,7 @@ func (p *Progress) pushCancel(f cyclone.Fence, reason string) {
 			continue
 		}
 		select {
-		case s.reason <- reason:
+		case s.reason <- c:
 		default: // it was told already
 		}
 	}
@@ -80,7 +80,7 @@ func (p *Progress) Cancel(ctx context.Context, id cyclone.EventID, reason string
 		p.after(e)
 		return e, nil
 	}
-	p.pushCancel(fenceOf(e), e.Run.CancelReason)
+	p.pushCancel(fenceOf(e), cyclone.Cancellation{Reason: e.Run.CancelReason, Spare: e.Run.Spare})
 	p.publish(e)
 	return e, nil
 }

@@ -228,11 +228,14 @@ func fill(to *string, from string) {
 }
 
 // Renew is a worker's heartbeat: it extends the lease and returns why the
-// event is to be canceled, or "". ErrConflict when the attempt is over.
-func (p *Progress) Renew(ctx context.Context, f cyclone.Fence) (cancel string, err error) {
+// event is to be canceled, or nil. ErrConflict when the attempt is over.
+func (p *Progress) Renew(ctx context.Context, f cyclone.Fence) (*cyclone.Cancellation, error) {
 	e, err := p.Queue.Renew(ctx, f, p.now().Add(cyclone.LeaseTime))
 	if err != nil {
-		return "", fmt.Errorf("renew lease of event %s: %w", f.Event, err)
+		return nil, fmt.Errorf("renew lease of event %s: %w", f.Event, err)
 	}
-	return e.Run.CancelReason, nil
+	if e.Run.CancelReason == "" {
+		return nil, nil
+	}
+	return &cyclone.Cancellation{Reason: e.Run.CancelReason, Spare: e.Run.Spare}, nil
 }

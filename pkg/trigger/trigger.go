@@ -135,7 +135,7 @@ const batch = 100
 func (t *Trigger) Recover(ctx context.Context) error {
 	before := t.Now()
 	for {
-		found, err := t.Deliveries.Unhandled(ctx, before, batch)
+		found, err := t.Deliveries.Due(ctx, before, batch)
 		if err != nil {
 			return fmt.Errorf("list unhandled deliveries: %w", err)
 		}

@@ -24,7 +24,7 @@ type server interface {
 	Job(ctx context.Context) (*cyclone.Job, error)
 	Report(r cyclone.Report) error
 	Finish(ctx context.Context, r cyclone.Result) error
-	Canceled() <-chan string
+	Canceled() <-chan cyclone.Cancellation
 	// Done is closed when the attempt is no longer this worker's; Err says why.
 	Done() <-chan struct{}
 	Err() error
@@ -153,7 +153,7 @@ func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, job 
 	select {
 	case <-ctx.Done():
 	case why := <-w.Server.Canceled():
-		cancel(&verdict{status: cyclone.StatusCanceled, message: why})
+		cancel(&verdict{status: cyclone.StatusCanceled, message: why.Reason})
 	case <-w.Server.Done():
 		// Nobody takes the log any more; what waits for it must not.
 		dropLog()

@@ -1,0 +1,149 @@
+package metrics
+
+import (
+	"time"
+
+	"cyclone/pkg/cyclone"
+)
+
+// EventCreated counts a new event.
+func (m *Metrics) EventCreated(kind cyclone.TriggerKind) {
+	if m != nil {
+		m.created.WithLabelValues(string(kind)).Inc()
+	}
+}
+
+// EventFinished counts an event that became final, with its stages.
+func (m *Metrics) EventFinished(e *cyclone.Event) {
+	if m == nil {
+		return
+	}
+	m.finished.WithLabelValues(string(e.Status)).Inc()
+	for _, s := range e.Stages {
+		if s.StartedAt != nil && s.FinishedAt != nil {
+			m.stages.WithLabelValues(string(s.Name), string(s.Status)).Observe(s.FinishedAt.Sub(*s.StartedAt).Seconds())
+		}
+	}
+}
+
+// Claimed counts an event that was claimed for a node after it had waited.
+func (m *Metrics) Claimed(node string, waited time.Duration) {
+	if m != nil {
+		m.claims.WithLabelValues(node).Inc()
+		m.waited.Observe(waited.Seconds())
+	}
+}
+
+// LaunchFailed counts a worker that could not be started.
+func (m *Metrics) LaunchFailed(node string) {
+	if m != nil {
+		m.launches.WithLabelValues(node).Inc()
+	}
+}
+
+// WorkerLost counts a worker that died or fell silent.
+func (m *Metrics) WorkerLost(node string) {
+	if m != nil {
+		m.lost.WithLabelValues(node).Inc()
+	}
+}
+
+// EventRetried counts an event that starts again after its worker was lost.
+func (m *Metrics) EventRetried(node string) {
+	if m != nil {
+		m.retried.WithLabelValues(node).Inc()
+	}
+}
+
+// Outcomes of deliveries.
+const (
+	DeliveryAccepted = "accepted" // stored
+	DeliveryAgain    = "again"    // was there already
+	DeliveryRejected = "rejected" // wrong signature
+	DeliveryRefused  = "refused"  // unreadable, or about another repository
+	DeliveryFailed   = "failed"   // an attempt at handling it failed; it is tried again
+	DeliveryParked   = "parked"   // given up
+)
+
+// Delivery counts what became of a forge's delivery.
+func (m *Metrics) Delivery(scm, outcome string) {
+	if m != nil {
+		m.deliveries.WithLabelValues(scm, outcome).Inc()
+	}
+}
+
+// Outcomes of notices.
+const (
+	NoticeDone   = "done"
+	NoticeFailed = "failed"
+	NoticeGaveUp = "gave_up"
+)
+
+// Notice counts an attempt to tell somebody about a final event.
+func (m *Metrics) Notice(name, outcome string) {
+	if m != nil {
+		m.notices.WithLabelValues(name, outcome).Inc()
+	}
+}
+
+// LogStored counts a stored chunk.
+func (m *Metrics) LogStored(c cyclone.Chunk) {
+	if m != nil {
+		m.lines.Add(float64(c.Count))
+		m.bytes.Add(float64(len(c.Data)))
+	}
+}
+
+// Viewer counts somebody who follows a log, until the returned function is called.
+func (m *Metrics) Viewer() (left func()) {
+	if m == nil {
+		return func() {}
+	}
+	m.viewers.Inc()
+	return once(m.viewers.Dec)
+}
+
+// WorkerConnected counts a connected worker, until the returned function is called.
+func (m *Metrics) WorkerConnected() (left func()) {
+	if m == nil {
+		return func() {}
+	}
+	m.connected.Inc()
+	return once(m.connected.Dec)
+}
+
+// StoreCall counts a call of the store; failed means that the store could not
+// be reached or written, not that there was nothing to be found.
+func (m *Metrics) StoreCall(call string, took time.Duration, failed bool) {
+	if m == nil {
+		return
+	}
+	m.store.WithLabelValues(call).Observe(took.Seconds())
+	if failed {
+		m.storeErrors.Inc()
+	}
+}
+
+// Node notes the state of a node.
+func (m *Metrics) Node(n *cyclone.Node) {
+	if m == nil {
+		return
+	}
+	ready := 0.0
+	if n.Ready && !n.Drain {
+		ready = 1
+	}
+	m.nodeReady.WithLabelValues(n.Name).Set(ready)
+	m.nodeCapacity.WithLabelValues(n.Name).Set(float64(n.Capacity))
+	if n.Disk != nil {
+		m.Disk("node "+n.Name, *n.Disk)
+	}
+}
+
+// Disk notes the free space of a place.
+func (m *Metrics) Disk(place string, d cyclone.Disk) {
+	if m != nil {
+		m.diskFree.WithLabelValues(place).Set(float64(d.Free))
+		m.diskTotal.WithLabelValues(place).Set(float64(d.Total))
+	}
+}

@@ -1,0 +1,158 @@
+// Package metrics counts what the server does, in the form that Prometheus
+// reads. Rooms call its methods; every method may be called on a nil *Metrics,
+// which counts nothing, so that no room needs to ask.
+//
+// It decides nothing and keeps no history: that is Prometheus's work. What it
+// offers is listed in docs/operations.md.
+package metrics
+
+import (
+	"context"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"cyclone/pkg/cyclone"
+)
+
+// namespace begins every name.
+const namespace = "cyclone"
+
+// Metrics are the server's own. Make it with New.
+type Metrics struct {
+	registry *prometheus.Registry
+
+	created, finished, claims, launches, lost, retried *prometheus.CounterVec
+	deliveries, notices                                *prometheus.CounterVec
+	stages, store                                      *prometheus.HistogramVec
+	waited                                             prometheus.Histogram
+	lines, bytes, storeErrors                          prometheus.Counter
+	viewers, connected                                 prometheus.Gauge
+	nodeReady, nodeCapacity, diskFree, diskTotal       *prometheus.GaugeVec
+}
+
+// durations are buckets in seconds, from a container's start to a long build.
+var durations = []float64{0.1, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200}
+
+// New returns metrics with everything at zero.
+func New() *Metrics {
+	m := &Metrics{registry: prometheus.NewRegistry()}
+	m.events()
+	m.work()
+	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	return m
+}
+
+func (m *Metrics) counters(name, help string, labels ...string) *prometheus.CounterVec {
+	c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.registry.MustRegister(c)
+	return c
+}
+
+func (m *Metrics) gauges(name, help string, labels ...string) *prometheus.GaugeVec {
+	g := prometheus.NewGaugeVec(prometheus.GaugeOpts{Namespace: namespace, Name: name, Help: help}, labels)
+	m.registry.MustRegister(g)
+	return g
+}
+
+func (m *Metrics) histograms(name, help string, buckets []float64, labels ...string) *prometheus.HistogramVec {
+	h := prometheus.NewHistogramVec(prometheus.HistogramOpts{Namespace: namespace, Name: name, Help: help, Buckets: buckets}, labels)
+	m.registry.MustRegister(h)
+	return h
+}
+
+func (m *Metrics) events() {
+	m.created = m.counters("events_created_total", "Events created, by kind of trigger.", "kind")
+	m.finished = m.counters("events_finished_total", "Events that became final, by status.", "status")
+	m.stages = m.histograms("stage_duration_seconds", "How long stages ran, by stage and status.", durations, "stage", "status")
+	m.waited = m.histograms("event_wait_seconds", "How long events were pending before they were claimed.", durations).WithLabelValues()
+	m.claims = m.counters("claims_total", "Events claimed for a worker, by node.", "node")
+	m.launches = m.counters("launch_failures_total", "Workers that could not be started, by node.", "node")
+	m.lost = m.counters("leases_lost_total", "Workers that died or fell silent, by node.", "node")
+	m.retried = m.counters("events_retried_total", "Events put back into the queue after their worker was lost, by node.", "node")
+}
+
+func (m *Metrics) work() {
+	m.deliveries = m.counters("deliveries_total", "Webhook deliveries, by forge and outcome (accepted, again, rejected, refused, failed, parked).", "scm", "outcome")
+	m.notices = m.counters("notices_total", "Attempts to tell somebody about a final event, by notice and outcome (done, failed, gave_up).", "notice", "outcome")
+	m.lines = m.counters("log_lines_total", "Log lines stored.").WithLabelValues()
+	m.bytes = m.counters("log_bytes_total", "Bytes of log chunks stored, compressed.").WithLabelValues()
+	m.viewers = m.gauges("log_viewers", "Websockets that follow a log now.").WithLabelValues()
+	m.connected = m.gauges("workers_connected", "Workers connected to this server now.").WithLabelValues()
+	m.store = m.histograms("store_seconds", "How long calls of the store took, by kind of call.",
+		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "call")
+	m.storeErrors = m.counters("store_errors_total", "Calls of the store that failed because it could not be reached or written.").WithLabelValues()
+	m.nodeReady = m.gauges("node_ready", "1 while a node takes work, else 0.", "node")
+	m.nodeCapacity = m.gauges("node_capacity", "How many workers run on a node at once.", "node")
+	m.diskFree = m.gauges("disk_free_bytes", "Free space, by place (a node, or the store).", "place")
+	m.diskTotal = m.gauges("disk_total_bytes", "Size of the file system, by place.", "place")
+}
+
+// Handler answers with all metrics. What census counts is asked for at each
+// scrape; when it cannot be counted, those are missing from the answer.
+func (m *Metrics) Handler(census cyclone.Census) http.Handler {
+	all := prometheus.Gatherers{m.registry}
+	if census != nil {
+		counted := prometheus.NewRegistry()
+		counted.MustRegister(&totals{census: census})
+		all = append(all, counted)
+	}
+	return promhttp.HandlerFor(all, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
+}
+
+// totals turns the store's totals into gauges.
+type totals struct{ census cyclone.Census }
+
+var (
+	queueDepth = desc("events", "Events that are not over, by status.", "status")
+	queueAge   = desc("queue_oldest_seconds", "How long the event has been pending that waits longest; 0 when none is.")
+	outbox     = desc("outbox_events", "Final events with something still to be told.")
+	waiting    = desc("deliveries_waiting", "Deliveries neither handled nor parked.")
+	parked     = desc("deliveries_parked", "Deliveries given up, which somebody has to redeliver.")
+)
+
+func desc(name, help string, labels ...string) *prometheus.Desc {
+	return prometheus.NewDesc(namespace+"_"+name, help, labels, nil)
+}
+
+// Describe is prometheus.Collector's.
+func (c *totals) Describe(ch chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{queueDepth, queueAge, outbox, waiting, parked} {
+		ch <- d
+	}
+}
+
+// censusTime bounds the counting of one scrape.
+const censusTime = 5 * time.Second
+
+// Collect is prometheus.Collector's.
+func (c *totals) Collect(ch chan<- prometheus.Metric) {
+	ctx, stop := context.WithTimeout(context.Background(), censusTime)
+	defer stop()
+	t, err := c.census.Totals(ctx)
+	if err != nil {
+		ch <- prometheus.NewInvalidMetric(queueDepth, err)
+		return
+	}
+	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
+	}
+	gauge(queueDepth, float64(t.Pending), string(cyclone.StatusPending))
+	gauge(queueDepth, float64(t.Blocked), string(cyclone.StatusBlocked))
+	gauge(queueDepth, float64(t.Running), string(cyclone.StatusRunning))
+	age := 0.0
+	if !t.OldestPending.IsZero() {
+		age = time.Since(t.OldestPending).Seconds()
+	}
+	gauge(queueAge, age)
+	gauge(outbox, float64(t.Notices))
+	gauge(waiting, float64(t.DeliveriesWaiting))
+	gauge(parked, float64(t.DeliveriesParked))
+}
+
+// once makes a function that does something the first time only.
+func once(do func()) func() { return sync.OnceFunc(do) }
