@@ -1,6 +1,7 @@
 package metrics
 
 import (
+	"sync"
 	"time"
 
 	"cyclone/pkg/cyclone"
@@ -100,7 +101,7 @@ func (m *Metrics) Viewer() (left func()) {
 		return func() {}
 	}
 	m.viewers.Inc()
-	return once(m.viewers.Dec)
+	return sync.OnceFunc(m.viewers.Dec)
 }
 
 // WorkerConnected counts a connected worker, until the returned function is called.
@@ -109,7 +110,7 @@ func (m *Metrics) WorkerConnected() (left func()) {
 		return func() {}
 	}
 	m.connected.Inc()
-	return once(m.connected.Dec)
+	return sync.OnceFunc(m.connected.Dec)
 }
 
 // StoreCall counts a call of the store; failed means that the store could not

@@ -9,7 +9,6 @@ package metrics
 import (
 	"context"
 	"net/http"
-	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +28,7 @@ type Metrics struct {
 	created, finished, claims, launches, lost, retried *prometheus.CounterVec
 	deliveries, notices                                *prometheus.CounterVec
 	stages, store                                      *prometheus.HistogramVec
-	waited                                             prometheus.Histogram
+	waited                                             prometheus.Observer
 	lines, bytes, storeErrors                          prometheus.Counter
 	viewers, connected                                 prometheus.Gauge
 	nodeReady, nodeCapacity, diskFree, diskTotal       *prometheus.GaugeVec
@@ -153,6 +152,3 @@ func (c *totals) Collect(ch chan<- prometheus.Metric) {
 	gauge(waiting, float64(t.DeliveriesWaiting))
 	gauge(parked, float64(t.DeliveriesParked))
 }
-
-// once makes a function that does something the first time only.
-func once(do func()) func() { return sync.OnceFunc(do) }
