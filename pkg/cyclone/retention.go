@@ -30,3 +30,24 @@ type Prune struct {
 	// Dry only counts.
 	Dry bool
 }
+
+// RetentionReport says what retention removed, or would remove.
+type RetentionReport struct {
+	// DryRun is true when nothing was removed.
+	DryRun bool `json:"dryRun"`
+	// Events were removed with their logs; Logs counts only those that went
+	// before their events.
+	Events     int `json:"events"`
+	Logs       int `json:"logs"`
+	Deliveries int `json:"deliveries"`
+	// Projects has those of which something was removed, by name.
+	Projects []ProjectRetention `json:"projects"`
+}
+
+// ProjectRetention is one project's part of a RetentionReport.
+type ProjectRetention struct {
+	Project    ProjectName `json:"project"`
+	Events     int         `json:"events"`
+	Logs       int         `json:"logs"`
+	Deliveries int         `json:"deliveries"`
+}

@@ -148,3 +148,17 @@ func (m *Metrics) Disk(place string, d cyclone.Disk) {
 		m.diskTotal.WithLabelValues(place).Set(float64(d.Total))
 	}
 }
+
+// Kinds of what retention removes.
+const (
+	RemovedEvents     = "events"
+	RemovedLogs       = "logs"
+	RemovedDeliveries = "deliveries"
+)
+
+// Removed counts what retention removed.
+func (m *Metrics) Removed(kind string, n int) {
+	if m != nil {
+		m.removed.WithLabelValues(kind).Add(float64(n))
+	}
+}
