@@ -28,6 +28,7 @@ func TestContract(t *testing.T) {
 		return storetest.Stores{
 			Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
 			Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
+			Leases: s.Leases, Nodes: s.Nodes, Census: s,
 		}
 	})
 }

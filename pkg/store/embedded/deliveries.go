@@ -27,9 +27,9 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 		return wrap(err, "create delivery %s", d.ID)
 	}
 	err = s.db.write(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO deliveries (project, scm, id, received, handled, body, header, payload)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			d.Project, d.SCM, d.ID, d.ReceivedAt.UnixMilli(), handled(d), body, header, d.Body)
+		n, err := t.exec(`INSERT INTO deliveries (project, scm, id, received, handled, due, parked, body, header, payload)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			d.Project, d.SCM, d.ID, d.ReceivedAt.UnixMilli(), milli(d.HandledAt), due(d), parked(d), body, header, d.Body)
 		if err == nil && n == 0 {
 			return cyclone.Conflict("project %s has %s delivery %q already", d.Project, d.SCM, d.ID)
 		}
@@ -56,8 +56,8 @@ func (s *Deliveries) Replace(ctx context.Context, d *cyclone.Delivery) error {
 		return wrap(err, "replace delivery %s", d.ID)
 	}
 	err = s.db.write(ctx, func(t *tx) error {
-		n, err := t.exec("UPDATE deliveries SET handled = ?, body = ? WHERE project = ? AND scm = ? AND id = ?",
-			handled(d), body, d.Project, d.SCM, d.ID)
+		n, err := t.exec("UPDATE deliveries SET handled = ?, due = ?, parked = ?, body = ? WHERE project = ? AND scm = ? AND id = ?",
+			milli(d.HandledAt), due(d), parked(d), body, d.Project, d.SCM, d.ID)
 		if err == nil && n == 0 {
 			return cyclone.NotFound("project %s has no %s delivery %q", d.Project, d.SCM, d.ID)
 		}
@@ -113,12 +113,13 @@ func scanBrief(row scanner) (brief, error) {
 	return brief{&d, paging.Cursor(strconv.FormatInt(received, 10), strconv.FormatInt(seq, 10))}, err
 }
 
-// Unhandled returns deliveries received before the time whose HandledAt is
-// nil, the oldest first, with Header and Body.
-func (s *Deliveries) Unhandled(ctx context.Context, before time.Time, limit int) ([]*cyclone.Delivery, error) {
-	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, payload FROM deliveries INDEXED BY deliveries_unhandled
-		WHERE handled IS NULL AND received < ? ORDER BY received, seq LIMIT ?`, milliCeil(before), paging.AtMost(limit))
-	return found, wrap(err, "list unhandled deliveries")
+// Due returns deliveries that are neither handled nor parked and whose NextAt
+// (or else ReceivedAt) is not after now, the longest due first, with Header and
+// Body, at most limit of them.
+func (s *Deliveries) Due(ctx context.Context, now time.Time, limit int) ([]*cyclone.Delivery, error) {
+	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, payload FROM deliveries INDEXED BY deliveries_due
+		WHERE due IS NOT NULL AND due <= ? ORDER BY due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))
+	return found, wrap(err, "list due deliveries")
 }
 
 // scanDelivery reads the columns body, header and payload.
@@ -137,12 +138,33 @@ func scanDelivery(row scanner) (*cyclone.Delivery, error) {
 func encodeDelivery(d *cyclone.Delivery) (string, error) {
 	c := *d
 	c.ReceivedAt, c.HandledAt = cyclone.Stamp(c.ReceivedAt), stamp(c.HandledAt)
+	c.NextAt, c.ParkedAt = stamp(c.NextAt), stamp(c.ParkedAt)
 	return text(&c)
 }
 
-func handled(d *cyclone.Delivery) sql.NullInt64 {
-	if d.HandledAt == nil {
+// due is when the next attempt is to be made, or NULL.
+func due(d *cyclone.Delivery) sql.NullInt64 {
+	switch {
+	case d.HandledAt != nil || d.ParkedAt != nil:
+		return sql.NullInt64{}
+	case d.NextAt != nil:
+		return milli(d.NextAt)
+	}
+	return milli(&d.ReceivedAt)
+}
+
+// parked is when the delivery was given up, or NULL when it was not, or was
+// handled after all.
+func parked(d *cyclone.Delivery) sql.NullInt64 {
+	if d.HandledAt != nil {
 		return sql.NullInt64{}
 	}
-	return sql.NullInt64{Int64: d.HandledAt.UnixMilli(), Valid: true}
+	return milli(d.ParkedAt)
+}
+
+func milli(t *time.Time) sql.NullInt64 {
+	if t == nil {
+		return sql.NullInt64{}
+	}
+	return sql.NullInt64{Int64: t.UnixMilli(), Valid: true}
 }

@@ -123,6 +123,44 @@ func replaceEvent(t *tx, e *cyclone.Event, revision int64) error {
 	return updateEvent(t, e)
 }
 
+// Delete removes a final event and its log. ErrNotFound when there is none,
+// ErrConflict when it is not final or has notices still to be told. The event
+// itself goes last: one that was interrupted is called again.
+func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
+	err := s.db.write(ctx, func(t *tx) error { return mayDelete(t, id) })
+	if err == nil {
+		// A final event gets no more lines, so nothing is added meanwhile.
+		err = deleteLog(ctx, s.db, id)
+	}
+	if err == nil {
+		err = s.db.write(ctx, func(t *tx) error {
+			if err := mayDelete(t, id); err != nil {
+				return err
+			}
+			_, err := t.exec("DELETE FROM events WHERE id = ?", id)
+			return err
+		})
+	}
+	return wrap(err, "delete event %s", id)
+}
+
+func mayDelete(t *tx, id cyclone.EventID) error {
+	var status cyclone.Status
+	var notice sql.NullInt64
+	err := t.find("SELECT status, notice_due FROM events WHERE id = ?", []any{id}, &status, &notice)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return cyclone.NotFound("event %q does not exist", id)
+	case err != nil:
+		return err
+	case !status.Final():
+		return cyclone.Conflict("event %s is %s: only one that is over can be deleted", id, status)
+	case notice.Valid:
+		return cyclone.Conflict("event %s has notices that are still to be told", id)
+	}
+	return nil
+}
+
 // updateEvent writes what may change of an event.
 func updateEvent(t *tx, e *cyclone.Event) error {
 	event, run, err := encodeEvent(e)
@@ -152,7 +190,7 @@ func scanEvent(row scanner) (*cyclone.Event, error) {
 func encodeEvent(e *cyclone.Event) (event, run string, err error) {
 	c := *e
 	c.CreatedAt = cyclone.Stamp(c.CreatedAt)
-	c.StartedAt, c.FinishedAt = stamp(c.StartedAt), stamp(c.FinishedAt)
+	c.StartedAt, c.FinishedAt, c.LogRemovedAt = stamp(c.StartedAt), stamp(c.FinishedAt), stamp(c.LogRemovedAt)
 	c.Stages = slices.Clone(c.Stages)
 	for i := range c.Stages {
 		s := &c.Stages[i]

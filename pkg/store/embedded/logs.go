@@ -70,9 +70,25 @@ func (s *Logs) Last(ctx context.Context, event cyclone.EventID) (int64, error) {
 
 // Delete removes a log; one that is not there is no error.
 func (s *Logs) Delete(ctx context.Context, event cyclone.EventID) error {
-	err := s.db.write(ctx, func(t *tx) error {
-		_, err := t.exec("DELETE FROM chunks WHERE event = ?", event)
-		return err
-	})
-	return wrap(err, "delete log of event %s", event)
+	return wrap(deleteLog(ctx, s.db, event), "delete log of event %s", event)
+}
+
+// chunkBatch bounds the chunks that go in one transaction: SQLite reads every
+// page of what it deletes, and others' writes wait meanwhile.
+const chunkBatch = 64
+
+// deleteLog deletes the last chunks first, so that what is left after an
+// interruption is still the beginning of the log.
+func deleteLog(ctx context.Context, d *db, event cyclone.EventID) error {
+	for {
+		var n int64
+		err := d.write(ctx, func(t *tx) (err error) {
+			n, err = t.exec(`DELETE FROM chunks WHERE seq IN
+				(SELECT seq FROM chunks WHERE event = ? ORDER BY first DESC LIMIT ?)`, event, chunkBatch)
+			return err
+		})
+		if err != nil || n < chunkBatch {
+			return err
+		}
+	}
 }

@@ -14,7 +14,7 @@ const applicationID = 0x4359434c
 
 // migrations bring a file from version i to i+1. One that was released is
 // never changed: a change is a new one at the end.
-var migrations = []string{schema1}
+var migrations = []string{schema1, schema2}
 
 // schema1: what is searched for stands in columns, the rest in JSON. The
 // indexes are shaped after Events.List: each ends in the order of the list, so
@@ -105,6 +105,20 @@ CREATE TABLE chunks (
 	event TEXT NOT NULL, first INTEGER NOT NULL, count INTEGER NOT NULL, data BLOB NOT NULL
 );
 CREATE UNIQUE INDEX chunks_first ON chunks (event, first, count);
+`
+
+// schema2: due is when a delivery's next attempt is to be made, and NULL once
+// it was handled or parked.
+const schema2 = `
+ALTER TABLE deliveries ADD COLUMN due INTEGER;
+ALTER TABLE deliveries ADD COLUMN parked INTEGER;
+UPDATE deliveries SET due = received WHERE handled IS NULL;
+DROP INDEX deliveries_unhandled;
+CREATE INDEX deliveries_due ON deliveries (due) WHERE due IS NOT NULL;
+CREATE INDEX deliveries_parked ON deliveries (parked) WHERE parked IS NOT NULL;
+
+CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
+CREATE TABLE nodes (name TEXT PRIMARY KEY, drain INTEGER NOT NULL, body TEXT NOT NULL);
 `
 
 // migrate brings the file up to date, each step in a transaction of its own.

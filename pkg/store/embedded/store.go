@@ -39,6 +39,8 @@ type Store struct {
 	Clusters   *Clusters
 	Secrets    *Secrets
 	Settings   *Settings
+	Leases     *Leases
+	Nodes      *Nodes
 
 	db   *db
 	lock *flock.Flock
@@ -62,6 +64,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	return &Store{
 		Projects: &Projects{d}, Events: &Events{d}, Logs: &Logs{d}, Deliveries: &Deliveries{d},
 		Clusters: &Clusters{d}, Secrets: &Secrets{d}, Settings: &Settings{d},
+		Leases: &Leases{d}, Nodes: &Nodes{d},
 		db: d, lock: lock,
 	}, nil
 }

@@ -21,15 +21,39 @@ type Deliveries struct{ c *mongo.Collection }
 type deliveryDoc struct {
 	ID       string           `bson:"_id"`
 	Delivery cyclone.Delivery `bson:",inline"`
-	// Handled repeats whether HandledAt is set, for the index.
-	Handled bool        `bson:"handled"`
-	Header  http.Header `bson:"header"`
-	Body    []byte      `bson:"body"`
+	// State is what the queries ask for, Due when the next attempt is to be
+	// made of one that is waiting.
+	State  state       `bson:"state"`
+	Due    *time.Time  `bson:"due,omitempty"`
+	Header http.Header `bson:"header"`
+	Body   []byte      `bson:"body"`
 }
 
 func (d deliveryDoc) value() *cyclone.Delivery {
 	d.Delivery.Header, d.Delivery.Body = d.Header, d.Body
 	return &d.Delivery
+}
+
+// state says what is to become of a delivery.
+type state string
+
+const (
+	waiting state = "waiting"
+	parked  state = "parked"
+	handled state = "handled"
+)
+
+// stateOf is the state of a delivery, and when it is due if it is waiting.
+func stateOf(d *cyclone.Delivery) (state, *time.Time) {
+	switch {
+	case d.HandledAt != nil:
+		return handled, nil
+	case d.ParkedAt != nil:
+		return parked, nil
+	case d.NextAt != nil:
+		return waiting, d.NextAt
+	}
+	return waiting, &d.ReceivedAt
 }
 
 // deliveryID is unique, as names of projects and kinds of scm have no slash.
@@ -40,10 +64,9 @@ func deliveryID(project cyclone.ProjectName, scm string, id cyclone.DeliveryID) 
 // Create stores a delivery; ErrConflict when the project has one with this scm
 // and id.
 func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
-	_, err := s.c.InsertOne(ctx, deliveryDoc{
-		ID: deliveryID(d.Project, d.SCM, d.ID), Delivery: *d,
-		Handled: d.HandledAt != nil, Header: d.Header, Body: d.Body,
-	})
+	doc := deliveryDoc{ID: deliveryID(d.Project, d.SCM, d.ID), Delivery: *d, Header: d.Header, Body: d.Body}
+	doc.State, doc.Due = stateOf(d)
+	_, err := s.c.InsertOne(ctx, doc)
 	if mongo.IsDuplicateKeyError(err) {
 		return cyclone.Conflict("project %s has %s delivery %q already", d.Project, d.SCM, d.ID)
 	}
@@ -62,8 +85,10 @@ func (s *Deliveries) Find(ctx context.Context, project cyclone.ProjectName, scm 
 // Replace writes the outcome of a stored delivery; its header and body stay.
 // ErrNotFound when there is none.
 func (s *Deliveries) Replace(ctx context.Context, d *cyclone.Delivery) error {
+	st, due := stateOf(d)
 	update := bson.D{{Key: "$set", Value: bson.D{
-		{Key: "handled", Value: d.HandledAt != nil}, {Key: "handledAt", Value: d.HandledAt},
+		{Key: "state", Value: st}, {Key: "due", Value: due}, {Key: "handledAt", Value: d.HandledAt},
+		{Key: "attempts", Value: d.Attempts}, {Key: "nextAt", Value: d.NextAt}, {Key: "parkedAt", Value: d.ParkedAt},
 		{Key: "kind", Value: d.Kind}, {Key: "events", Value: d.Events},
 		{Key: "ignored", Value: d.Ignored}, {Key: "error", Value: d.Error},
 	}}}
@@ -98,11 +123,12 @@ func (s *Deliveries) List(ctx context.Context, project cyclone.ProjectName, page
 	}), nil
 }
 
-// Unhandled returns deliveries received before the time whose HandledAt is
-// nil, the oldest first, with Header and Body.
-func (s *Deliveries) Unhandled(ctx context.Context, before time.Time, limit int) ([]*cyclone.Delivery, error) {
+// Due returns deliveries that are neither handled nor parked and whose NextAt
+// (or else ReceivedAt) is not after now, the longest due first, with Header and
+// Body, at most limit of them.
+func (s *Deliveries) Due(ctx context.Context, now time.Time, limit int) ([]*cyclone.Delivery, error) {
 	found, err := all[deliveryDoc](ctx, s.c,
-		bson.D{{Key: "handled", Value: false}, {Key: "receivedAt", Value: bson.D{{Key: "$lt", Value: ceil(before)}}}},
-		options.Find().SetSort(byOne("receivedAt")).SetLimit(int64(paging.AtMost(limit))))
-	return found, wrap(err, "list unhandled deliveries")
+		bson.D{{Key: "state", Value: waiting}, {Key: "due", Value: bson.D{{Key: "$lte", Value: now}}}},
+		options.Find().SetSort(byOne("due")).SetLimit(int64(paging.AtMost(limit))))
+	return found, wrap(err, "list due deliveries")
 }

@@ -16,7 +16,7 @@ import (
 )
 
 // Events keeps events and is the queue.
-type Events struct{ c *mongo.Collection }
+type Events struct{ c, logs *mongo.Collection }
 
 // eventDoc is an event as it is stored.
 type eventDoc struct {
@@ -192,6 +192,31 @@ func (s *Events) whyNot(ctx context.Context, e *cyclone.Event) error {
 		return cyclone.Conflict("event %s is over: it stays %s and cannot become %s", e.ID, found.Status, e.Status)
 	}
 	return cyclone.Conflict("event %s was changed by somebody else meanwhile", e.ID)
+}
+
+// Delete removes a final event and its log. ErrNotFound when there is none,
+// ErrConflict when it is not final or has notices still to be told. The event
+// itself goes last: one that was interrupted is called again.
+func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
+	var d eventDoc
+	err := s.c.FindOne(ctx, byID(string(id))).Decode(&d)
+	switch {
+	case errors.Is(err, mongo.ErrNoDocuments):
+		return cyclone.NotFound("event %q does not exist", id)
+	case err != nil:
+		return wrap(err, "delete event %s", id)
+	case !d.Event.Status.Final():
+		return cyclone.Conflict("event %s is %s: only one that is over can be deleted", id, d.Event.Status)
+	case d.NoticeDue != nil:
+		return cyclone.Conflict("event %s has notices that are still to be told", id)
+	}
+	// A final status never changes and gets no more lines or notices, so what
+	// was true above still is.
+	if _, err := s.logs.DeleteMany(ctx, bson.D{{Key: "event", Value: id}}); err != nil {
+		return wrap(err, "delete log of event %s", id)
+	}
+	_, err = s.c.DeleteOne(ctx, byID(string(id)))
+	return wrap(err, "delete event %s", id)
 }
 
 // List returns events, newest first.

@@ -50,6 +50,8 @@ type Store struct {
 	Clusters   *Clusters
 	Secrets    *Secrets
 	Settings   *Settings
+	Leases     *Leases
+	Nodes      *Nodes
 
 	client *mongo.Client
 }
@@ -87,10 +89,11 @@ func parts(client *mongo.Client, db *mongo.Database) *Store {
 	deliveries, secrets := db.Collection("deliveries"), db.Collection("secrets")
 	return &Store{
 		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs},
-		Events:   &Events{events}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
+		Events:   &Events{events, logs}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
 		Clusters: &Clusters{db.Collection("clusters")}, Secrets: &Secrets{secrets},
 		Settings: &Settings{db.Collection("settings")},
-		client:   client,
+		Leases:   &Leases{db.Collection("leases")}, Nodes: &Nodes{db.Collection("nodes")},
+		client: client,
 	}
 }
 
@@ -160,7 +163,7 @@ var indexes = map[string][]index{
 	"logs": {{keys: bson.D{{Key: "event", Value: 1}, {Key: "last", Value: 1}}}},
 	"deliveries": {
 		{keys: bson.D{{Key: "project", Value: 1}, {Key: "receivedAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "handled", Value: 1}, {Key: "receivedAt", Value: 1}}},
+		{keys: bson.D{{Key: "state", Value: 1}, {Key: "due", Value: 1}}},
 	},
 	"secrets": {{keys: bson.D{{Key: "project", Value: 1}, {Key: "name", Value: 1}}, unique: true}},
 }

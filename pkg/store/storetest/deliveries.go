@@ -1,7 +1,9 @@
 package storetest
 
 import (
+	"net/http"
 	"testing"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -41,6 +43,7 @@ var deliveries = []clause{
 		listed := must1(s.Deliveries.List(t.Context(), "orders", cyclone.Page{}))(t).Items[0]
 		now := at(5)
 		listed.HandledAt, listed.Events, listed.Ignored, listed.Error = &now, []cyclone.EventID{"a", "b"}, "ping", "broken"
+		listed.Attempts, listed.NextAt, listed.ParkedAt = 3, &now, &now
 		must(t, s.Deliveries.Replace(t.Context(), listed))
 		want := stored(listed)
 		want.Header, want.Body = d.Header, d.Body
@@ -73,28 +76,62 @@ var deliveries = []clause{
 			}
 		}
 	}},
-	{"Unhandled finds what was received before the time and not handled, oldest first", func(t *testing.T, s Stores) {
-		now := at(100)
-		for i, id := range []string{"b", "a", "handled", "late"} {
-			d := delivery(id, []int{1, 0, 2, 10}[i])
-			d.Body = []byte("body")
-			if id == "handled" {
-				d.HandledAt = &now
-			}
-			must(t, s.Deliveries.Create(t.Context(), d))
-		}
-		ids := func(limit int) (got []cyclone.DeliveryID) {
-			for _, d := range must1(s.Deliveries.Unhandled(t.Context(), cyclone.Stamp(at(10)), limit))(t) {
-				same(t, []byte("body"), d.Body, "body")
-				got = append(got, d.ID)
-			}
-			return got
-		}
-		same(t, []cyclone.DeliveryID{"a", "b"}, ids(10), "unhandled")
-		same(t, []cyclone.DeliveryID{"a"}, ids(1), "the first of them")
-		a := must1(s.Deliveries.Find(t.Context(), "orders", "github", "a"))(t)
-		a.HandledAt = &now
-		must(t, s.Deliveries.Replace(t.Context(), a))
-		same(t, []cyclone.DeliveryID{"b"}, ids(10), "unhandled after one was handled")
-	}},
+	{"Due finds what waits and whose time has come, the longest due first", due},
+	{"a parked delivery is not due until it is redelivered; a handled one never again", parking},
+}
+
+// deliver stores a delivery of "orders" with a header and a body.
+func deliver(t *testing.T, s Stores, id string, seconds int, change func(d *cyclone.Delivery)) {
+	t.Helper()
+	d := delivery(id, seconds)
+	d.Header, d.Body = map[string][]string{"X-A": {"b"}}, []byte("body")
+	change(d)
+	must(t, s.Deliveries.Create(t.Context(), d))
+}
+
+func dueIDs(t *testing.T, s Stores, now time.Time, limit int) []cyclone.DeliveryID {
+	t.Helper()
+	var ids []cyclone.DeliveryID
+	for _, d := range must1(s.Deliveries.Due(t.Context(), now, limit))(t) {
+		same(t, []byte("body"), d.Body, "body")
+		same(t, http.Header{"X-A": {"b"}}, d.Header, "header")
+		ids = append(ids, d.ID)
+	}
+	return ids
+}
+
+func due(t *testing.T, s Stores) {
+	at := func(seconds int) *time.Time { return new(at(seconds)) }
+	as := func(change func(d *cyclone.Delivery)) func(*cyclone.Delivery) { return change }
+	plain := as(func(*cyclone.Delivery) {})
+	deliver(t, s, "second", 1, plain)
+	deliver(t, s, "first", 0, plain)
+	deliver(t, s, "late", 11, plain)
+	deliver(t, s, "now", 10, plain)
+	deliver(t, s, "handled", 2, as(func(d *cyclone.Delivery) { d.HandledAt = at(3) }))
+	deliver(t, s, "parked", 2, as(func(d *cyclone.Delivery) { d.ParkedAt = at(3) }))
+	deliver(t, s, "failed", 0, as(func(d *cyclone.Delivery) { d.Attempts, d.NextAt = 1, at(5) }))
+	deliver(t, s, "resting", 0, as(func(d *cyclone.Delivery) { d.Attempts, d.NextAt = 2, at(20) }))
+	now := cyclone.Stamp(*at(10))
+	same(t, []cyclone.DeliveryID{"first", "second", "failed"}, dueIDs(t, s, now.Add(-time.Millisecond), 10), "due a little before")
+	same(t, []cyclone.DeliveryID{"first", "second", "failed", "now"}, dueIDs(t, s, now, 10), "due")
+	same(t, []cyclone.DeliveryID{"first", "second"}, dueIDs(t, s, now, 2), "the first two of them")
+	same(t, 0, len(dueIDs(t, s, cyclone.Stamp(*at(-1)), 10)), "number due before the first")
+}
+
+func parking(t *testing.T, s Stores) {
+	deliver(t, s, "a", 0, func(*cyclone.Delivery) {})
+	deliver(t, s, "b", 1, func(*cyclone.Delivery) {})
+	change := func(what string, change func(d *cyclone.Delivery), want ...cyclone.DeliveryID) {
+		t.Helper()
+		d := must1(s.Deliveries.Find(t.Context(), "orders", "github", "a"))(t)
+		change(d)
+		must(t, s.Deliveries.Replace(t.Context(), d))
+		same(t, stored(d), must1(s.Deliveries.Find(t.Context(), "orders", "github", "a"))(t), what)
+		same(t, want, dueIDs(t, s, at(60), 10), "due after: "+what)
+	}
+	change("a failure", func(d *cyclone.Delivery) { d.Attempts, d.NextAt, d.Error = 3, new(at(50)), "no" }, "b", "a")
+	change("parking", func(d *cyclone.Delivery) { d.ParkedAt, d.NextAt = new(at(55)), nil }, "b")
+	change("redelivery", func(d *cyclone.Delivery) { d.ParkedAt, d.Attempts, d.Error = nil, 0, "" }, "a", "b")
+	change("handling", func(d *cyclone.Delivery) { d.HandledAt = new(at(59)) }, "b")
 }

@@ -28,6 +28,9 @@ type Stores struct {
 	Clusters   cyclone.ClusterStore
 	Secrets    cyclone.SecretStore
 	Settings   cyclone.SettingStore
+	Leases     cyclone.LeaseStore
+	Nodes      cyclone.NodeStore
+	Census     cyclone.Census
 }
 
 // clause is one promise.
@@ -45,6 +48,7 @@ func Run(t *testing.T, open func(t testing.TB) Stores) {
 	}{
 		{"Projects", projects}, {"Clusters", clusters}, {"Secrets", secrets}, {"Settings", settings},
 		{"Events", events}, {"List", lists}, {"Queue", queue}, {"Logs", logs}, {"Deliveries", deliveries},
+		{"Prune", prunes}, {"Delete", deletes}, {"Leases", leases}, {"Nodes", nodes}, {"Totals", totals},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.clauses {
