@@ -22,7 +22,7 @@ const sha = "3f2a1b9c4d5e6f708192a3b4c5d6e7f801234567"
 // server is the other end of a worker's connection.
 type server struct {
 	job      *cyclone.Job
-	canceled chan string
+	canceled chan cyclone.Cancellation
 	done     chan struct{}
 	err      error
 
@@ -39,7 +39,7 @@ func (s *server) Engine(context.Context) (cyclone.EngineConfig, error) {
 	return cyclone.EngineConfig{}, nil
 }
 func (s *server) Job(context.Context) (*cyclone.Job, error) { return s.job, nil }
-func (s *server) Canceled() <-chan string                   { return s.canceled }
+func (s *server) Canceled() <-chan cyclone.Cancellation     { return s.canceled }
 func (s *server) Done() <-chan struct{}                     { return s.done }
 
 func (s *server) Err() error {
@@ -135,7 +135,7 @@ func newRig(t *testing.T, config string, files map[string]string) *rig {
 	}
 	return &rig{
 		server: &server{
-			canceled: make(chan string, 1), done: make(chan struct{}),
+			canceled: make(chan cyclone.Cancellation, 1), done: make(chan struct{}),
 			job: &cyclone.Job{
 				Fence: cyclone.Fence{Event: "ev1", Worker: "w1", Attempt: 1}, Event: event,
 				Project: cyclone.Project{

@@ -224,7 +224,7 @@ func TestFailures(t *testing.T) {
 			change: func(r *rig) {
 				r.server.seen = func(l cyclone.Line) {
 					if l.Text == "up" {
-						r.server.canceled <- "canceled by alice"
+						r.server.canceled <- cyclone.Cancellation{Reason: "canceled by alice"}
 					}
 				}
 			},
