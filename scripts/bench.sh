@@ -4,8 +4,9 @@
 source "$(dirname "$0")/lib.sh"
 cd "$root"
 kubeapi=$(scripts/kubeapi.sh)
+mongo=$(scripts/mongo-standin.sh)
 make -s build
 GOFLAGS="${GOFLAGS:-} -trimpath" CGO_ENABLED=0 go build -o bin/bench ./scripts/bench
 scripts/images.sh worker
 scripts/images.sh example
-exec bin/bench -root . -cache "$cache" -kubeapi "$kubeapi" "$@"
+exec bin/bench -root . -cache "$cache" -kubeapi "$kubeapi" -mongo "$mongo" "$@"

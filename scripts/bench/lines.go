@@ -32,7 +32,7 @@ func (b *bench) lines(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	printed, remove, err := printedContainer(ctx)
+	printed, remove, err := printedContainer(ctx, linesScript)
 	if err != nil {
 		return err
 	}
@@ -67,8 +67,8 @@ func (b *bench) lines(ctx context.Context) error {
 
 // printedContainer runs the same output on the host's engine, with the log
 // driver that engines have by default, and keeps the container.
-func printedContainer(ctx context.Context) (id string, remove func(), err error) {
-	out, err := exec.CommandContext(ctx, "docker", "run", "-d", "--log-driver", "json-file", hostImage, "sh", "-c", linesScript).Output()
+func printedContainer(ctx context.Context, script string) (id string, remove func(), err error) {
+	out, err := exec.CommandContext(ctx, "docker", "run", "-d", "--log-driver", "json-file", hostImage, "sh", "-c", script).Output()
 	if err != nil {
 		return "", nil, fmt.Errorf("docker run: %w", err)
 	}

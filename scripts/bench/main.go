@@ -34,7 +34,8 @@ func main() {
 	flag.StringVar(&b.root, "root", ".", "the repository")
 	flag.StringVar(&b.cache, "cache", "", "folder that outlives the measurements")
 	flag.StringVar(&b.kubeapi, "kubeapi", "", "the Kubernetes API server")
-	flag.StringVar(&b.only, "only", "", "measure these alone: cold,lines,hook,stages")
+	flag.StringVar(&b.mongo, "mongo", "", "what stands in for MongoDB")
+	flag.StringVar(&b.only, "only", "", "measure these alone: cold,lines,hook,stages,big,faults")
 	flag.IntVar(&b.coldRounds, "cold-rounds", 9, "how often the cold start is measured")
 	flag.IntVar(&b.stageRounds, "stage-rounds", 3, "how often the five stages are measured")
 	flag.IntVar(&b.lineRounds, "line-rounds", 3, "how often the million lines are measured")
@@ -46,7 +47,7 @@ func main() {
 }
 
 type bench struct {
-	root, cache, kubeapi, only          string
+	root, cache, kubeapi, mongo, only   string
 	coldRounds, stageRounds, lineRounds int
 
 	system *lab.System
@@ -91,7 +92,7 @@ type part struct {
 
 // parts are the measurements that are wanted.
 func (b *bench) parts() ([]part, error) {
-	all := []part{{"cold", b.cold}, {"lines", b.lines}, {"hook", b.hook}, {"stages", b.stages}}
+	all := []part{{"cold", b.cold}, {"lines", b.lines}, {"hook", b.hook}, {"stages", b.stages}, {"big", b.big}, {"faults", b.faults}}
 	if b.only == "" {
 		return all, nil
 	}
