@@ -22,13 +22,14 @@ func open(t testing.TB, dir string) *embedded.Store {
 	return s
 }
 
+func parts(s *embedded.Store) storetest.Stores {
+	return storetest.Stores{
+		Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
+		Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
+		Leases: s.Leases, Nodes: s.Nodes, Census: s,
+	}
+}
+
 func TestContract(t *testing.T) {
-	storetest.Run(t, func(t testing.TB) storetest.Stores {
-		s := open(t, t.TempDir())
-		return storetest.Stores{
-			Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
-			Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
-			Leases: s.Leases, Nodes: s.Nodes, Census: s,
-		}
-	})
+	storetest.Run(t, func(t testing.TB) storetest.Stores { return parts(open(t, t.TempDir())) })
 }

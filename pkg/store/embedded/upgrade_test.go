@@ -1,0 +1,67 @@
+package embedded_test
+
+import (
+	"compress/gzip"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/storetest"
+)
+
+// unpack puts a file that the server of schema 1 wrote into a folder.
+func unpack(t *testing.T) (dir string) {
+	t.Helper()
+	packed, err := os.Open(filepath.Join("testdata", "schema1.db.gz"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = packed.Close() }() // only read
+	data, err := gzip.NewReader(packed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir = t.TempDir()
+	file, err := os.Create(filepath.Join(dir, "cyclone.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = io.Copy(file, data) //#nosec G110 -- a file of this repository
+	if err := errors.Join(err, file.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return dir
+}
+
+func version(t *testing.T, dir string) (n int) {
+	t.Helper()
+	if err := raw(t, dir).QueryRow("PRAGMA user_version").Scan(&n); err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
+
+// TestUpgrade opens what the first version wrote.
+func TestUpgrade(t *testing.T) {
+	t.Parallel()
+	dir := unpack(t)
+	if n := version(t, dir); n != 1 {
+		t.Fatalf("the file has schema %d; want 1", n)
+	}
+	for range 2 { // opened again, there is nothing left to be done
+		s, err := embedded.Open(t.Context(), dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := version(t, dir); n != embedded.Schema {
+		t.Errorf("the file has schema %d; want %d", n, embedded.Schema)
+	}
+	storetest.Upgraded(t, parts(open(t, dir)))
+}
