@@ -88,18 +88,28 @@ func (p *run) removeLog(ctx context.Context, e *cyclone.Event) (bool, error) {
 	if err != nil || !there {
 		return false, err
 	}
-	if e.LogRemovedAt == nil {
-		now := cyclone.Stamp(p.Now())
-		e.LogRemovedAt = &now
-		switch err := p.Events.Replace(ctx, e); {
-		case errors.Is(err, cyclone.ErrConflict), errors.Is(err, cyclone.ErrNotFound):
-			return false, nil // somebody else writes it; the next run comes again
-		case err != nil:
-			return false, fmt.Errorf("mark event %s: %w", e.ID, err)
-		}
+	if marked, err := p.mark(ctx, e); err != nil || !marked {
+		return false, err
 	}
 	if err := p.Logs.Delete(ctx, e.ID); err != nil {
 		return false, fmt.Errorf("delete log of event %s: %w", e.ID, err)
+	}
+	return true, nil
+}
+
+// mark says in the event that its log is gone. It reports false when somebody
+// else writes the event at this moment: the next run comes again.
+func (p *run) mark(ctx context.Context, e *cyclone.Event) (bool, error) {
+	if e.LogRemovedAt != nil {
+		return true, nil
+	}
+	now := cyclone.Stamp(p.Now())
+	e.LogRemovedAt = &now
+	switch err := p.Events.Replace(ctx, e); {
+	case errors.Is(err, cyclone.ErrConflict), errors.Is(err, cyclone.ErrNotFound):
+		return false, nil
+	case err != nil:
+		return false, fmt.Errorf("mark event %s: %w", e.ID, err)
 	}
 	return true, nil
 }

@@ -44,7 +44,7 @@ func (o *old) goes(e *cyclone.Event) bool {
 
 // begin finds where the list of what may go begins: the query and how many of
 // its first events to leave alone. It reports false when there is nothing.
-func (o *old) begin(ctx context.Context, events cyclone.EventStore) (q cyclone.EventQuery, skip int, any bool, err error) {
+func (o *old) begin(ctx context.Context, events cyclone.EventStore) (q cyclone.EventQuery, skip int, some bool, err error) {
 	q = cyclone.EventQuery{Project: o.project, Page: cyclone.Page{Limit: 1}}
 	all, err := events.List(ctx, q)
 	if err != nil {
@@ -75,8 +75,8 @@ func (o *old) begin(ctx context.Context, events cyclone.EventStore) (q cyclone.E
 // reach reads what may go, newest first, hands each page to see until that
 // has seen enough, and returns the cursors of the pages.
 func (p *run) reach(ctx context.Context, o *old, see func([]*cyclone.Event) (enough bool, err error)) (cyclone.EventQuery, []string, error) {
-	q, skip, any, err := o.begin(ctx, p.Events)
-	if err != nil || !any {
+	q, skip, some, err := o.begin(ctx, p.Events)
+	if err != nil || !some {
 		return q, nil, err
 	}
 	var cursors []string
@@ -150,17 +150,30 @@ func (p *run) removeEvents(ctx context.Context, o *old, done *int) error {
 		return err
 	}
 	return p.back(ctx, q, cursors, o, func(e *cyclone.Event) error {
-		err := p.Events.Delete(ctx, e.ID)
-		switch {
-		case err == nil:
+		removed, err := p.removeEvent(ctx, e)
+		if removed {
 			*done++
-		case errors.Is(err, cyclone.ErrNotFound), errors.Is(err, cyclone.ErrConflict):
-			// Gone already, or there is something to be told again.
-		default:
-			return fmt.Errorf("delete event %s: %w", e.ID, err)
 		}
-		return nil
+		return err
 	})
+}
+
+// removeEvent removes an event with its log. A store may take the log first,
+// in parts, so that is marked before.
+func (p *run) removeEvent(ctx context.Context, e *cyclone.Event) (bool, error) {
+	if e.LogLines > 0 {
+		if marked, err := p.mark(ctx, e); err != nil || !marked {
+			return false, err
+		}
+	}
+	err := p.Events.Delete(ctx, e.ID)
+	switch {
+	case errors.Is(err, cyclone.ErrNotFound), errors.Is(err, cyclone.ErrConflict):
+		return false, nil // gone already, or there is something to be told again
+	case err != nil:
+		return false, fmt.Errorf("delete event %s: %w", e.ID, err)
+	}
+	return true, nil
 }
 
 func count(items []*cyclone.Event, wanted func(*cyclone.Event) bool) int {
