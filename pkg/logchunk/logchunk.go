@@ -80,10 +80,7 @@ func Encode(lines []cyclone.Line) (cyclone.Chunk, error) {
 	if len(body) > MaxPlain {
 		return cyclone.Chunk{}, fmt.Errorf("encode log chunk: %d bytes; %d fit", len(body), MaxPlain)
 	}
-	data := append([]byte{}, magic...)
-	for _, n := range []uint64{uint64(lines[0].N), uint64(len(lines)), uint64(len(body))} {
-		data = binary.AppendUvarint(data, n)
-	}
+	data := header{uint64(lines[0].N), uint64(len(lines)), uint64(len(body))}.append(nil)
 	e := encoders.Get().(*zstd.Encoder)
 	defer encoders.Put(e)
 	return cyclone.Chunk{First: lines[0].N, Count: int64(len(lines)), Data: e.EncodeAll(body, data)}, nil
@@ -107,6 +104,15 @@ func appendText(b []byte, s string) []byte {
 
 // header is what stands before the compressed body.
 type header struct{ first, count, plain uint64 }
+
+// append writes the header behind b.
+func (h header) append(b []byte) []byte {
+	b = append(b, magic...)
+	for _, n := range []uint64{h.first, h.count, h.plain} {
+		b = binary.AppendUvarint(b, n)
+	}
+	return b
+}
 
 func parse(data []byte) (h header, body []byte, err error) {
 	if len(data) < len(magic) || string(data[:len(magic)]) != magic {
@@ -143,6 +149,21 @@ func Decode(c cyclone.Chunk) ([]cyclone.Line, error) {
 		return nil, errCorrupt
 	}
 	return decodeLines(h, body)
+}
+
+// Renumber returns the chunk with its lines numbered from first on. The lines
+// themselves are not touched.
+func Renumber(c cyclone.Chunk, first int64) (cyclone.Chunk, error) {
+	h, packed, err := parse(c.Data)
+	if err == nil && (first < 1 || first > 1<<60) {
+		err = fmt.Errorf("renumber log chunk: %d is no line's number", first)
+	}
+	if err != nil {
+		return cyclone.Chunk{}, err
+	}
+	h.first = uint64(first)
+	data := append(h.append(make([]byte, 0, len(c.Data)+binary.MaxVarintLen64)), packed...)
+	return cyclone.Chunk{First: first, Count: int64(h.count), Data: data}, nil
 }
 
 func decodeLines(h header, body []byte) ([]cyclone.Line, error) {

@@ -17,6 +17,23 @@ func NewJournal(sink lineSink, last int64, secrets []string) *Journal {
 	return &Journal{newJournal(sink, last, secrets, slog.New(slog.DiscardHandler))}
 }
 
+// NewBoundJournal is NewJournal with a limit; what is kept of the rest goes
+// to dir.
+func NewBoundJournal(sink lineSink, size cyclone.Size, dir string, secrets []string) *Journal {
+	j := NewJournal(sink, 0, secrets)
+	j.j.bound(size, dir)
+	return j
+}
+
+// Settle ends the log.
+func (j *Journal) Settle(ctx context.Context) error { return j.j.settle(ctx) }
+
+// Place says where lines are in the end.
+func (j *Journal) Place(first, last int64) (from, to int64) { return j.j.place(first, last) }
+
+// Last is the number of the last line.
+func (j *Journal) Last() int64 { return j.j.last() }
+
 // Run sends until ctx ends.
 func (j *Journal) Run(ctx context.Context) { j.j.run(ctx) }
 

@@ -17,6 +17,8 @@ import (
 const (
 	chunkBytes  = 256 << 10
 	chunkLines  = 16 << 10
+	lineBytes   = 8                            // at most, of a line beside its text
+	fullChunk   = chunkBytes - maxLine - 4<<10 // room for one more line and the names of steps
 	flushGap    = 100 * time.Millisecond
 	flushBurst  = 8
 	partialGap  = 250 * time.Millisecond
@@ -45,14 +47,19 @@ type journal struct {
 	open    map[*splitter]struct{} // that may hold an unfinished line
 	secrets *mask.Set
 	dropped bool // nobody wants the log any more
+	failed  error
+	limit   limit
 
 	wake chan struct{} // 1: there is something to send
 	send sync.Mutex    // one sender at a time keeps chunks in order
 }
 
+// batch is lines that become one chunk.
 type batch struct {
 	lines []cyclone.Line
-	bytes int
+	bytes int   // about what they take up in a chunk
+	text  int64 // what they count against the limit of the log
+	tail  bool  // they are past the head of a log with a limit
 }
 
 // newJournal returns the journal of a log whose last known line is given.
@@ -62,6 +69,7 @@ func newJournal(sink lineSink, last int64, secrets []string, log *slog.Logger) *
 		open: map[*splitter]struct{}{}, secrets: mask.Compile(secrets), wake: make(chan struct{}, 1),
 	}
 	j.room = sync.NewCond(&j.mu)
+	j.bound(0, "")
 	return j
 }
 
@@ -90,16 +98,32 @@ func (j *journal) last() int64 {
 
 // add numbers a line; j.mu is held.
 func (j *journal) add(at time.Time, stage cyclone.Stage, step string, stream cyclone.Stream, text string) {
-	j.current.lines = append(j.current.lines, cyclone.Line{
-		N: j.next, Time: at, Stage: stage, Step: step, Stream: stream, Text: text,
-	})
+	if j.dropped {
+		return
+	}
+	l := cyclone.Line{N: j.next, Time: at, Stage: stage, Step: step, Stream: stream, Text: text}
+	j.limit.text += textSize(text)
+	if j.limit.text > j.limit.head && j.limit.mark == 0 {
+		j.beginTail(l)
+		l.N = j.next
+	}
+	j.put(l)
+}
+
+// put packs a numbered line; j.mu is held.
+func (j *journal) put(l cyclone.Line) {
 	j.next++
-	j.current.bytes += len(text) + 8
-	if j.current.bytes >= chunkBytes-maxLine || len(j.current.lines) >= chunkLines {
+	j.current.lines = append(j.current.lines, l)
+	j.current.bytes += len(l.Text) + lineBytes
+	j.current.text += textSize(l.Text)
+	if j.current.bytes >= fullChunk || len(j.current.lines) >= chunkLines {
 		j.full = append(j.full, j.current)
-		j.current = batch{lines: j.spare()}
+		j.current = j.fresh()
 	}
 }
+
+// fresh is an empty batch; j.mu is held.
+func (j *journal) fresh() batch { return batch{lines: j.spare(), tail: j.limit.mark > 0} }
 
 // spare returns an empty slice of lines, a used one when there is one.
 func (j *journal) spare() []cyclone.Line {
@@ -127,14 +151,18 @@ func (j *journal) poke() {
 
 // run sends what is written until ctx ends, which abandons the log.
 func (j *journal) run(ctx context.Context) {
-	defer j.abandon()
+	j.abandon(j.sending(ctx))
+}
+
+// sending is run until its end, and why that came early.
+func (j *journal) sending(ctx context.Context) error {
 	partial := time.NewTicker(partialGap)
 	defer partial.Stop()
 	tokens, refilled := flushBurst, time.Now()
 	for {
 		select {
 		case <-ctx.Done():
-			return
+			return nil
 		case <-partial.C:
 			j.showPartials()
 			continue
@@ -147,13 +175,13 @@ func (j *journal) run(ctx context.Context) {
 		if tokens > 0 {
 			tokens--
 		} else if !j.ripen(ctx, refilled.Add(flushGap)) {
-			return
+			return nil
 		}
 		if err := j.flush(ctx); err != nil {
 			if ctx.Err() == nil {
 				j.log.Error("the event's log cannot be delivered", "error", err)
 			}
-			return
+			return err
 		}
 	}
 }
@@ -183,24 +211,34 @@ func (j *journal) ripen(ctx context.Context, until time.Time) bool {
 func (j *journal) flush(ctx context.Context) error {
 	j.send.Lock()
 	defer j.send.Unlock()
-	until := j.last()
-	for {
+	until, err := j.last(), j.failure()
+	for err == nil {
 		b, ok := j.take(until)
 		if !ok {
 			return nil
 		}
-		chunk, err := logchunk.Encode(b.lines)
-		if err == nil {
-			err = j.sink.Append(ctx, chunk)
-		}
-		if err != nil {
-			return fmt.Errorf("send log lines: %w", err)
-		}
+		err = j.deliver(ctx, b)
 		j.recycle(b)
 	}
+	return fmt.Errorf("send log lines: %w", err)
+}
+
+// deliver hands one batch to the sink, or to the tail. j.send is held.
+func (j *journal) deliver(ctx context.Context, b batch) error {
+	chunk, err := logchunk.Encode(b.lines)
+	if err != nil {
+		return err
+	}
+	if b.tail {
+		j.limit.tail.add(chunk, b.text)
+		return nil
+	}
+	return j.sink.Append(ctx, chunk)
 }
 
 // take returns the oldest unsent lines when they begin at or before a number.
+// Past the head of a log with a limit nobody waits for lines, so only whole
+// batches are taken until the end.
 func (j *journal) take(until int64) (batch, bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -208,14 +246,15 @@ func (j *journal) take(until int64) (batch, bool) {
 	if len(j.full) > 0 {
 		oldest = j.full[0]
 	}
-	if len(oldest.lines) == 0 || oldest.lines[0].N > until {
+	if len(oldest.lines) == 0 || oldest.lines[0].N > until ||
+		(oldest.tail && len(j.full) == 0 && !j.limit.done) {
 		return batch{}, false
 	}
 	if len(j.full) > 0 {
 		j.full = j.full[1:]
 		j.room.Broadcast()
 	} else {
-		j.current = batch{lines: j.spare()}
+		j.current = j.fresh()
 	}
 	return oldest, true
 }
@@ -233,6 +272,9 @@ func (j *journal) recycle(b batch) {
 func (j *journal) showPartials() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
+	if j.limit.mark > 0 {
+		return // the line will not follow soon
+	}
 	for s := range j.open {
 		if text, ok := s.unfinished(); ok {
 			j.sink.Partial(cyclone.Line{
@@ -242,10 +284,18 @@ func (j *journal) showPartials() {
 	}
 }
 
-// abandon lets writers go on into nothing.
-func (j *journal) abandon() {
+// abandon lets writers go on into nothing; err says why it came to that.
+func (j *journal) abandon(err error) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.dropped = true
+	j.dropped, j.failed = true, err
+	j.full, j.current = nil, batch{}
 	j.room.Broadcast()
+}
+
+// failure is why the log was abandoned before its end.
+func (j *journal) failure() error {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.failed
 }

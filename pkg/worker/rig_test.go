@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -193,6 +194,18 @@ func (r *rig) runIn(t *testing.T, ctx context.Context) cyclone.Result {
 		t.Errorf("the result says %d lines, there are %d", r.server.result.LastLine, want)
 	}
 	return *r.server.result
+}
+
+// fifo makes a pipe that the steps know as $FIFO and returns what waits until
+// one of them has written to it.
+func (r *rig) fifo(t *testing.T) (wait func()) {
+	t.Helper()
+	path := filepath.Join(r.dir, "fifo")
+	if err := syscall.Mkfifo(path, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	r.server.job.Variables["FIFO"] = path
+	return func() { _, _ = os.ReadFile(path) } // what it says does not matter
 }
 
 // stages is the last report's stages as "pre_build success, build skipped".

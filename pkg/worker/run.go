@@ -33,6 +33,9 @@ type run struct {
 
 	network   sync.Mutex
 	networkID string
+
+	gate      sync.Mutex
+	deploying bool // the deploy stage has begun
 }
 
 func newRun(w *Worker, job *cyclone.Job, up *startup) (*run, error) {
@@ -52,6 +55,7 @@ func newRun(w *Worker, job *cyclone.Job, up *startup) (*run, error) {
 	}
 	r.root = root
 	r.log = newJournal(w.Server, job.LastLine, r.secrets(), w.Log)
+	r.log.bound(job.LogLimit, w.Dir)
 	r.pulls = &puller{run: r, pulls: map[string]*pull{}}
 	r.state = cyclone.Report{
 		Commit: job.Event.Commit, Version: job.Event.Version, Image: job.Event.Image, Config: job.Config,
@@ -107,7 +111,9 @@ func (r *run) update(change func(s *cyclone.Report)) {
 	snapshot := r.state
 	snapshot.Stages = slices.Clone(r.state.Stages)
 	for i := range snapshot.Stages {
-		snapshot.Stages[i].Steps = slices.Clone(snapshot.Stages[i].Steps)
+		st := &snapshot.Stages[i]
+		st.Steps = slices.Clone(st.Steps)
+		st.FirstLine, st.LastLine = r.log.place(st.FirstLine, st.LastLine)
 	}
 	snapshot.Deployments = slices.Clone(r.state.Deployments)
 	// An error means that the connection has ended; Server.Done tells.
@@ -148,6 +154,20 @@ func (r *run) endStage(ctx context.Context, name cyclone.Stage, err error) {
 		if st.LastLine < st.FirstLine { // it printed nothing
 			st.FirstLine, st.LastLine = 0, 0
 		}
+	})
+}
+
+// turnBack notes that a stage never began because the run had ended, and says
+// so where it would have been.
+func (r *run) turnBack(name cyclone.Stage, why error) {
+	first := r.log.last() + 1
+	o := r.log.output(name, string(name))
+	o.say("%v", why)
+	o.close()
+	last := r.log.last()
+	r.update(func(s *cyclone.Report) {
+		st := stageState(s, name)
+		st.Status, st.FirstLine, st.LastLine = statusOf(why), first, last
 	})
 }
 

@@ -83,12 +83,13 @@ func names(stages []stage) []cyclone.Stage {
 
 // runStage runs one stage and reports it.
 func (r *run) runStage(ctx context.Context, s stage) error {
-	r.beginStage(s.name)
-	err := context.Cause(ctx)
-	if err == nil {
-		err = s.run(ctx)
+	if err := r.enter(ctx, s.name); err != nil {
+		err = judge(ctx, s.name, "", err)
+		r.turnBack(s.name, err)
+		return err
 	}
-	err = judge(ctx, s.name, "", err)
+	r.beginStage(s.name)
+	err := judge(ctx, s.name, "", s.run(ctx))
 	// What the step already said need not be said again; an end from outside
 	// between two steps is said here.
 	var v *verdict

@@ -107,7 +107,7 @@ func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) erro
 	runCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var watching sync.WaitGroup
-	watching.Go(func() { w.watch(runCtx, cancel, job, dropLog) })
+	watching.Go(func() { r.watch(runCtx, cancel, dropLog) })
 	result := r.handle(runCtx)
 	cancel(nil)
 	watching.Wait()
@@ -118,10 +118,23 @@ func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) erro
 	}
 	last, stop := lastWords(ctx)
 	defer stop()
-	if err := r.log.flush(last); err != nil {
+	if err := r.settle(last); err != nil {
 		return fmt.Errorf("handle event %s: %w", job.Event.ID, err)
 	}
+	result.LastLine = r.log.last()
 	return w.finish(ctx, result)
+}
+
+// settle sends the rest of the log. The stages of one that was too large have
+// their final lines only then.
+func (r *run) settle(ctx context.Context) error {
+	if err := r.log.settle(ctx); err != nil {
+		return err
+	}
+	if r.log.limited() {
+		r.update(func(*cyclone.Report) {})
+	}
+	return nil
 }
 
 func (w *Worker) finish(ctx context.Context, result cyclone.Result) error {
@@ -143,26 +156,56 @@ func lastWords(ctx context.Context) (context.Context, context.CancelFunc) {
 
 // watch ends the run when something from outside does: somebody cancels it,
 // the engine dies, time is up, the worker is stopped or the attempt is over.
-func (w *Worker) watch(ctx context.Context, cancel context.CancelCauseFunc, job *cyclone.Job, dropLog func()) {
+func (r *run) watch(ctx context.Context, cancel context.CancelCauseFunc, dropLog func()) {
 	var late <-chan time.Time
-	if job.Timeout > 0 {
-		timer := time.NewTimer(time.Duration(job.Timeout))
+	if r.job.Timeout > 0 {
+		timer := time.NewTimer(time.Duration(r.job.Timeout))
 		defer timer.Stop()
 		late = timer.C
 	}
-	select {
-	case <-ctx.Done():
-	case why := <-w.Server.Canceled():
-		cancel(&verdict{status: cyclone.StatusCanceled, message: why.Reason})
-	case <-w.Server.Done():
-		// Nobody takes the log any more; what waits for it must not.
-		dropLog()
-		cancel(errors.Join(errOver, w.Server.Err()))
-	case <-w.Engine.Died():
-		cancel(engineDied(w.Engine.Err()))
-	case <-late:
-		cancel(&verdict{status: cyclone.StatusTimeout, message: fmt.Sprintf("timed out after %s, the limit of the project", job.Timeout)})
+	spared := false // and said
+	for ctx.Err() == nil {
+		select {
+		case <-ctx.Done():
+		case why := <-r.Server.Canceled():
+			if !r.obey(why, cancel) && !spared {
+				spared = true
+				r.Log.Info("not canceled: the event has begun to deploy", "reason", why.Reason)
+			}
+		case <-r.Server.Done():
+			// Nobody takes the log any more; what waits for it must not.
+			dropLog()
+			cancel(errors.Join(errOver, r.Server.Err()))
+		case <-r.Engine.Died():
+			cancel(engineDied(r.Engine.Err()))
+		case <-late:
+			cancel(&verdict{status: cyclone.StatusTimeout, message: fmt.Sprintf("timed out after %s, the limit of the project", r.job.Timeout)})
+		}
 	}
+}
+
+// obey cancels the run, unless it is to be spared once it deploys and does.
+func (r *run) obey(why cyclone.Cancellation, cancel context.CancelCauseFunc) bool {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	if why.Spare && r.deploying {
+		return false
+	}
+	cancel(&verdict{status: cyclone.StatusCanceled, message: why.Reason})
+	return true
+}
+
+// enter reports what has ended the run before a stage could begin. With the
+// deploy stage the run is past what spares it: of that and a cancellation at
+// the same moment one comes first for everybody.
+func (r *run) enter(ctx context.Context, name cyclone.Stage) error {
+	r.gate.Lock()
+	defer r.gate.Unlock()
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	r.deploying = r.deploying || name == cyclone.StageDeploy
+	return nil
 }
 
 var errOver = errors.New("this attempt is over")
