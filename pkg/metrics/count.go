@@ -1,11 +1,30 @@
 package metrics
 
 import (
+	"slices"
 	"sync"
 	"time"
 
 	"cyclone/pkg/cyclone"
 )
+
+// other stands for every value that is not one of those known here. Labels of
+// Prometheus must be few, and some of these come from outside: the forge's name
+// from an address, a stage's from a worker.
+const other = "other"
+
+// forges are the names that deliveries come under.
+var forges = []string{"github", "gitlab", "gitea", "git", "svn"}
+
+func known[T ~string](all []T, v T) string {
+	if slices.Contains(all, v) {
+		return string(v)
+	}
+	return other
+}
+
+// seconds of a span; clocks of two machines can make it negative.
+func seconds(d time.Duration) float64 { return max(d, 0).Seconds() }
 
 // EventCreated counts a new event.
 func (m *Metrics) EventCreated(kind cyclone.TriggerKind) {
@@ -22,7 +41,7 @@ func (m *Metrics) EventFinished(e *cyclone.Event) {
 	m.finished.WithLabelValues(string(e.Status)).Inc()
 	for _, s := range e.Stages {
 		if s.StartedAt != nil && s.FinishedAt != nil {
-			m.stages.WithLabelValues(string(s.Name), string(s.Status)).Observe(s.FinishedAt.Sub(*s.StartedAt).Seconds())
+			m.stages.WithLabelValues(known(cyclone.Stages, s.Name), known(cyclone.Statuses, s.Status)).Observe(seconds(s.FinishedAt.Sub(*s.StartedAt)))
 		}
 	}
 }
@@ -31,7 +50,7 @@ func (m *Metrics) EventFinished(e *cyclone.Event) {
 func (m *Metrics) Claimed(node string, waited time.Duration) {
 	if m != nil {
 		m.claims.WithLabelValues(node).Inc()
-		m.waited.Observe(waited.Seconds())
+		m.waited.Observe(seconds(waited))
 	}
 }
 
@@ -69,7 +88,7 @@ const (
 // Delivery counts what became of a forge's delivery.
 func (m *Metrics) Delivery(scm, outcome string) {
 	if m != nil {
-		m.deliveries.WithLabelValues(scm, outcome).Inc()
+		m.deliveries.WithLabelValues(known(forges, scm), outcome).Inc()
 	}
 }
 
@@ -137,11 +156,28 @@ func (m *Metrics) Node(n *cyclone.Node) {
 	m.nodeReady.WithLabelValues(n.Name).Set(ready)
 	m.nodeCapacity.WithLabelValues(n.Name).Set(float64(n.Capacity))
 	if n.Disk != nil {
-		m.Disk("node "+n.Name, *n.Disk)
+		m.Disk(nodePlace(n.Name), *n.Disk)
 	}
 }
 
-// Disk notes the free space of a place.
+// NodeLeft forgets a node that this server no longer dispatches for: what it
+// saw last is another server's to say.
+func (m *Metrics) NodeLeft(name string) {
+	if m == nil {
+		return
+	}
+	m.nodeReady.DeleteLabelValues(name)
+	m.nodeCapacity.DeleteLabelValues(name)
+	m.diskFree.DeleteLabelValues(nodePlace(name))
+	m.diskTotal.DeleteLabelValues(nodePlace(name))
+}
+
+func nodePlace(node string) string { return "node " + node }
+
+// PlaceStore is the disk of the data folder.
+const PlaceStore = "store"
+
+// Disk notes the free space of a place: PlaceStore, or a node's.
 func (m *Metrics) Disk(place string, d cyclone.Disk) {
 	if m != nil {
 		m.diskFree.WithLabelValues(place).Set(float64(d.Free))

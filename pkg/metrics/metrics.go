@@ -93,8 +93,12 @@ func (m *Metrics) work() {
 }
 
 // Handler answers with all metrics. What census counts is asked for at each
-// scrape; when it cannot be counted, those are missing from the answer.
+// scrape; when it cannot be counted, those are missing from the answer and
+// cyclone_store_up is 0. Of a nil m there is nothing to be read: 404.
 func (m *Metrics) Handler(census cyclone.Census) http.Handler {
+	if m == nil {
+		return http.NotFoundHandler()
+	}
 	all := prometheus.Gatherers{m.registry}
 	if census != nil {
 		counted := prometheus.NewRegistry()
@@ -108,6 +112,7 @@ func (m *Metrics) Handler(census cyclone.Census) http.Handler {
 type totals struct{ census cyclone.Census }
 
 var (
+	storeUp    = desc("store_up", "1 when the store answered this scrape within 5 s, else 0.")
 	queueDepth = desc("events", "Events that are not over, by status.", "status")
 	queueAge   = desc("queue_oldest_seconds", "How long the event has been pending that waits longest; 0 when none is.")
 	outbox     = desc("outbox_events", "Final events with something still to be told.")
@@ -121,7 +126,7 @@ func desc(name, help string, labels ...string) *prometheus.Desc {
 
 // Describe is prometheus.Collector's.
 func (c *totals) Describe(ch chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{queueDepth, queueAge, outbox, waiting, parked} {
+	for _, d := range []*prometheus.Desc{storeUp, queueDepth, queueAge, outbox, waiting, parked} {
 		ch <- d
 	}
 }
@@ -133,20 +138,21 @@ const censusTime = 5 * time.Second
 func (c *totals) Collect(ch chan<- prometheus.Metric) {
 	ctx, stop := context.WithTimeout(context.Background(), censusTime)
 	defer stop()
-	t, err := c.census.Totals(ctx)
-	if err != nil {
-		ch <- prometheus.NewInvalidMetric(queueDepth, err)
-		return
-	}
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
+	t, err := c.census.Totals(ctx)
+	if err != nil {
+		gauge(storeUp, 0)
+		return
+	}
+	gauge(storeUp, 1)
 	gauge(queueDepth, float64(t.Pending), string(cyclone.StatusPending))
 	gauge(queueDepth, float64(t.Blocked), string(cyclone.StatusBlocked))
 	gauge(queueDepth, float64(t.Running), string(cyclone.StatusRunning))
 	age := 0.0
 	if !t.OldestPending.IsZero() {
-		age = time.Since(t.OldestPending).Seconds()
+		age = seconds(time.Since(t.OldestPending))
 	}
 	gauge(queueAge, age)
 	gauge(outbox, float64(t.Notices))
