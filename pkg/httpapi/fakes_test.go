@@ -85,13 +85,13 @@ type attempt struct {
 type fakeProgress struct {
 	store   *embedded.Store
 	live    *livelog.Hub
-	cancels chan string
+	cancels chan cyclone.Cancellation
 
 	mu      sync.Mutex
 	tokens  map[cyclone.WorkerID]attempt
 	over    bool // the attempt
 	renews  int
-	cancel  string
+	cancel  *cyclone.Cancellation
 	reports []cyclone.Report
 	broken  error // of Append
 }
@@ -123,11 +123,11 @@ func (f *fakeProgress) Attach(_ context.Context, id cyclone.WorkerID, token, ses
 	return a.fence, cyclone.EngineConfig{RegistryMirror: "http://mirror"}, nil
 }
 
-func (f *fakeProgress) state() (cancel string, err error) {
+func (f *fakeProgress) state() (cancel *cyclone.Cancellation, err error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if f.over {
-		return "", cyclone.Conflict("the attempt is over")
+		return nil, cyclone.Conflict("the attempt is over")
 	}
 	return f.cancel, nil
 }
@@ -143,12 +143,14 @@ func (f *fakeProgress) Job(ctx context.Context, fence cyclone.Fence) (*cyclone.J
 	return &cyclone.Job{Fence: fence, Event: *e, Stages: cyclone.Stages}, nil
 }
 
-func (f *fakeProgress) Renew(context.Context, cyclone.Fence) (string, error) {
+func (f *fakeProgress) Renew(context.Context, cyclone.Fence) (*cyclone.Cancellation, error) {
 	f.set(func(f *fakeProgress) { f.renews++ })
 	return f.state()
 }
 
-func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan cyclone.Cancellation, func()) { return f.cancels, func() {} }
+func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan cyclone.Cancellation, func()) {
+	return f.cancels, func() {}
+}
 
 func (f *fakeProgress) Append(ctx context.Context, fence cyclone.Fence, c cyclone.Chunk) error {
 	if _, err := f.state(); err != nil {

@@ -131,8 +131,8 @@ func TestWorkerLife(t *testing.T) {
 	if s := w.read(); s.Ack == nil {
 		t.Errorf("answer to the heartbeat: %+v", s)
 	}
-	f.progress.cancels <- "not needed"
-	if s := w.read(); s.Cancel != "not needed" {
+	f.progress.cancels <- cyclone.Cancellation{Reason: "not needed", Spare: true}
+	if s := w.read(); s.Cancel == nil || *s.Cancel != (cyclone.Cancellation{Reason: "not needed", Spare: true}) {
 		t.Errorf("cancel: %+v", s)
 	}
 	w.send(cyclone.WorkerFrame{Seq: 2, Result: &cyclone.Result{Status: cyclone.StatusCanceled, LastLine: 5}})
@@ -218,10 +218,10 @@ func TestFencedWorkerIsToldToStop(t *testing.T) {
 
 func TestCancelReachesAWorkerThatConnectsLater(t *testing.T) {
 	f, e := workerFixture(t)
-	f.progress.set(func(p *fakeProgress) { p.cancel = "too late" })
+	f.progress.set(func(p *fakeProgress) { p.cancel = &cyclone.Cancellation{Reason: "too late"} })
 	w := f.attach(e, 0)
 	w.send(cyclone.WorkerFrame{Heartbeat: true})
-	if s := w.read(); s.Cancel != "too late" {
+	if s := w.read(); s.Cancel == nil || s.Cancel.Reason != "too late" {
 		t.Errorf("got %+v", s)
 	}
 }
