@@ -36,7 +36,7 @@ func (s *Clusters) Create(ctx context.Context, c *cyclone.Cluster) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Clusters) Find(ctx context.Context, name cyclone.ClusterName) (*cyclone.Cluster, error) {
-	c, err := scanCluster(s.db.reader.QueryRowContext(ctx, "SELECT body, revision, access FROM clusters WHERE name = ?", name))
+	c, err := scanCluster(s.db.row(ctx, "SELECT body, revision, access FROM clusters WHERE name = ?", name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("cluster %q does not exist", name)
 	}

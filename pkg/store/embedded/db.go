@@ -7,9 +7,7 @@ import (
 	"fmt"
 	"sync"
 	"sync/atomic"
-
-	"modernc.org/sqlite"
-	sqlite3 "modernc.org/sqlite/lib"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -30,6 +28,7 @@ type db struct {
 	quit     chan struct{}
 	done     chan struct{}
 	once     sync.Once
+	observe  Observer // or nil
 	// refused is set while the disk takes no writes.
 	refused atomic.Bool
 }
@@ -41,14 +40,14 @@ type request struct {
 	reply chan error
 }
 
-func newDB(ctx context.Context, dir string, writing, reading *sql.DB) (*db, error) {
+func newDB(ctx context.Context, dir string, writing, reading *sql.DB, observe Observer) (*db, error) {
 	conn, err := writing.Conn(ctx)
 	if err != nil {
 		return nil, err
 	}
 	d := &db{
 		dir: dir, reader: reading, writing: writing, conn: conn, stmts: map[string]*sql.Stmt{},
-		requests: make(chan request), quit: make(chan struct{}), done: make(chan struct{}),
+		requests: make(chan request), quit: make(chan struct{}), done: make(chan struct{}), observe: observe,
 	}
 	go d.run()
 	return d, nil
@@ -73,7 +72,9 @@ func (d *db) close() error {
 // write runs do in a transaction and returns once that is on the disk, or was
 // undone. do must change nothing outside of the transaction but variables that
 // the caller reads after success.
-func (d *db) write(ctx context.Context, do func(*tx) error) error {
+func (d *db) write(ctx context.Context, do func(*tx) error) (err error) {
+	begin := time.Now()
+	defer func() { d.seen("write", begin, err) }()
 	r := request{ctx, do, make(chan error, 1)}
 	select {
 	case d.requests <- r:
@@ -239,13 +240,15 @@ func (t *tx) find(query string, args []any, dest ...any) error {
 }
 
 // all reads the rows of a query, each with scan.
-func all[T any](ctx context.Context, d *db, scan func(scanner) (T, error), query string, args ...any) ([]T, error) {
+func all[T any](ctx context.Context, d *db, scan func(scanner) (T, error), query string, args ...any) (items []T, err error) {
+	begin := time.Now()
+	defer func() { d.seen("read", begin, err) }()
 	rows, err := d.reader.QueryContext(ctx, query, args...)
 	if err != nil {
 		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // rows.Err says what went wrong
-	items := []T{}
+	items = []T{}
 	for rows.Next() {
 		item, err := scan(rows)
 		if err != nil {
@@ -258,52 +261,33 @@ func all[T any](ctx context.Context, d *db, scan func(scanner) (T, error), query
 
 // count reads a single number.
 func (d *db) count(ctx context.Context, query string, args ...any) (n int, err error) {
-	err = d.reader.QueryRowContext(ctx, query, args...).Scan(&n)
+	err = d.row(ctx, query, args...).Scan(&n)
 	return n, err
+}
+
+// row reads a single row, when it is scanned.
+func (d *db) row(ctx context.Context, query string, args ...any) scanner {
+	return row{d, time.Now(), d.reader.QueryRowContext(ctx, query, args...)}
+}
+
+type row struct {
+	d     *db
+	begin time.Time
+	row   *sql.Row
+}
+
+func (r row) Scan(dest ...any) error {
+	err := r.row.Scan(dest...)
+	r.d.seen("read", r.begin, err)
+	return err
+}
+
+// seen tells who observes of a call that has ended.
+func (d *db) seen(call string, begin time.Time, err error) {
+	if d.observe != nil {
+		d.observe(call, time.Since(begin), broken(err) || closed(err))
+	}
 }
 
 // scanner is a row.
 type scanner interface{ Scan(dest ...any) error }
-
-// wrap puts "verb object" before an error and gives those that come from the
-// disk or from a closed store the kind ErrUnavailable. Errors that this package
-// made itself say what and where already.
-func wrap(err error, format string, args ...any) error {
-	if err == nil || said(err) {
-		return err
-	}
-	what := fmt.Sprintf(format, args...)
-	switch {
-	case code(err) == sqlite3.SQLITE_FULL:
-		return fmt.Errorf("%s: %w: the disk that holds the store is full, make room there: %w", what, cyclone.ErrUnavailable, err)
-	case broken(err):
-		return fmt.Errorf("%s: %w: %w", what, cyclone.ErrUnavailable, err)
-	}
-	if err.Error() == "sql: database is closed" { // database/sql exports no value for it
-		return fmt.Errorf("%s: %w: the store is closed", what, cyclone.ErrUnavailable)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-// code is SQLite's primary code of an error, or 0.
-func code(err error) int {
-	var own *sqlite.Error
-	if errors.As(err, &own) {
-		return own.Code() & 0xff
-	}
-	return 0
-}
-
-// broken reports whether the disk, not the write, is what is wrong.
-func broken(err error) bool {
-	switch code(err) {
-	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY:
-		return true
-	}
-	return false
-}
-
-func said(err error) bool {
-	return errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, cyclone.ErrConflict) ||
-		errors.Is(err, cyclone.ErrInvalid) || errors.Is(err, cyclone.ErrUnavailable)
-}

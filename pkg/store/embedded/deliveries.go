@@ -40,7 +40,7 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Deliveries) Find(ctx context.Context, project cyclone.ProjectName, scm string, id cyclone.DeliveryID) (*cyclone.Delivery, error) {
-	d, err := scanDelivery(s.db.reader.QueryRowContext(ctx,
+	d, err := scanDelivery(s.db.row(ctx,
 		"SELECT body, header, payload FROM deliveries WHERE project = ? AND scm = ? AND id = ?", project, scm, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %s has no %s delivery %q", project, scm, id)

@@ -76,7 +76,7 @@ func insertEvent(t *tx, e *cyclone.Event) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Events) Find(ctx context.Context, id cyclone.EventID) (*cyclone.Event, error) {
-	e, err := scanEvent(s.db.reader.QueryRowContext(ctx, "SELECT event, run FROM events WHERE id = ?", id))
+	e, err := scanEvent(s.db.row(ctx, "SELECT event, run FROM events WHERE id = ?", id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("event %q does not exist", id)
 	}
@@ -85,7 +85,7 @@ func (s *Events) Find(ctx context.Context, id cyclone.EventID) (*cyclone.Event, 
 
 // FindByKey returns the event that was created with the key, or ErrNotFound.
 func (s *Events) FindByKey(ctx context.Context, key string) (*cyclone.Event, error) {
-	e, err := scanEvent(s.db.reader.QueryRowContext(ctx, "SELECT event, run FROM events WHERE key = ?", key))
+	e, err := scanEvent(s.db.row(ctx, "SELECT event, run FROM events WHERE key = ?", key))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("there is no event for %q", key)
 	}

@@ -64,7 +64,7 @@ func (s *Logs) Chunks(ctx context.Context, event cyclone.EventID, from int64, li
 // Last is the number of the last stored line, 0 for an empty log.
 func (s *Logs) Last(ctx context.Context, event cyclone.EventID) (int64, error) {
 	var last int64
-	err := s.db.reader.QueryRowContext(ctx, lastLine, event).Scan(&last)
+	err := s.db.row(ctx, lastLine, event).Scan(&last)
 	return last, wrap(err, "read end of log of event %s", event)
 }
 

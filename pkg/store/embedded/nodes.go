@@ -54,7 +54,7 @@ func (s *Nodes) Drain(ctx context.Context, name string, drain bool) (*cyclone.No
 
 // Find returns ErrNotFound when there is none.
 func (s *Nodes) Find(ctx context.Context, name string) (*cyclone.Node, error) {
-	n, err := scanNode(s.db.reader.QueryRowContext(ctx, "SELECT drain, body FROM nodes WHERE name = ?", name))
+	n, err := scanNode(s.db.row(ctx, "SELECT drain, body FROM nodes WHERE name = ?", name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, noNode(name)
 	}

@@ -37,7 +37,7 @@ func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Projects) Find(ctx context.Context, name cyclone.ProjectName) (*cyclone.Project, error) {
-	p, err := scanProject(s.db.reader.QueryRowContext(ctx, "SELECT body, revision, webhook_secret FROM projects WHERE name = ?", name))
+	p, err := scanProject(s.db.row(ctx, "SELECT body, revision, webhook_secret FROM projects WHERE name = ?", name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %q does not exist", name)
 	}

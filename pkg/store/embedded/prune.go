@@ -80,7 +80,7 @@ func (s *Deliveries) pruneEnd(ctx context.Context, project cyclone.ProjectName, 
 // newer ones; the zero place when there are no more than that.
 func (s *Deliveries) beyond(ctx context.Context, project cyclone.ProjectName, newer int) (place, error) {
 	var p place
-	err := s.db.reader.QueryRowContext(ctx, `SELECT received, seq FROM deliveries INDEXED BY deliveries_received
+	err := s.db.row(ctx, `SELECT received, seq FROM deliveries INDEXED BY deliveries_received
 		WHERE project = ? ORDER BY received DESC, seq DESC LIMIT 1 OFFSET ?`, project, newer).Scan(&p.received, &p.seq)
 	if errors.Is(err, sql.ErrNoRows) {
 		return place{}, nil

@@ -30,7 +30,7 @@ func (s *Secrets) Put(ctx context.Context, secret *cyclone.Secret) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Secrets) Find(ctx context.Context, project cyclone.ProjectName, name string) (*cyclone.Secret, error) {
-	found, err := scanSecret(s.db.reader.QueryRowContext(ctx,
+	found, err := scanSecret(s.db.row(ctx,
 		"SELECT project, body, value FROM secrets WHERE project = ? AND name = ?", project, name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %s has no secret %q", project, name)
@@ -72,7 +72,7 @@ type Settings struct{ db *db }
 // Setting returns ErrNotFound when the value was never set.
 func (s *Settings) Setting(ctx context.Context, name string) ([]byte, error) {
 	var value []byte
-	err := s.db.reader.QueryRowContext(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&value)
+	err := s.db.row(ctx, "SELECT value FROM settings WHERE name = ?", name).Scan(&value)
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("setting %q was never set", name)
 	}

@@ -14,7 +14,9 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"time"
 
 	"github.com/gofrs/flock"
 	_ "modernc.org/sqlite" // the database/sql driver
@@ -29,6 +31,11 @@ const (
 	// from holding up fast ones, few enough to keep their page caches small.
 	readers = 8
 )
+
+// Observer is told how long each call took: "read" or "write", the latter
+// including the wait for the disk. failed says that the file could not be read
+// or written, not that there was nothing to be found.
+type Observer = func(call string, took time.Duration, failed bool)
 
 // Store is an open data folder. All its parts are safe for concurrent use.
 type Store struct {
@@ -48,8 +55,9 @@ type Store struct {
 
 // Open opens the store in a folder, making both when they are missing, and
 // brings older data up to date. It returns ErrConflict when another server
-// holds the folder, and ErrInvalid when a newer server wrote the data.
-func Open(ctx context.Context, dir string) (*Store, error) {
+// holds the folder, and ErrInvalid when a newer server wrote the data. The
+// observer, of which there is at most one, may be called from any goroutine.
+func Open(ctx context.Context, dir string, observe ...Observer) (*Store, error) {
 	if err := makeDir(dir); err != nil {
 		return nil, fmt.Errorf("make data folder %s: %w", dir, err)
 	}
@@ -57,7 +65,7 @@ func Open(ctx context.Context, dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	d, err := openDB(ctx, dir)
+	d, err := openDB(ctx, dir, slices.Concat(observe, []Observer{nil})[0])
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), lock.Close())
 	}
@@ -82,8 +90,15 @@ func (s *Store) Ping(ctx context.Context) error {
 	if err != nil {
 		return wrap(err, "read data folder %s", s.db.dir)
 	}
-	return wrap(s.db.probe(ctx), "write to data folder %s", s.db.dir)
+	err = s.db.probe(ctx)
+	if disk, failed := s.Disk(ctx); full(err) && failed == nil {
+		return fmt.Errorf("write to data folder %s: %w: its disk is full (%s of %s are free), make room there",
+			s.db.dir, cyclone.ErrUnavailable, megabytes(disk.Free), megabytes(disk.Total))
+	}
+	return wrap(err, "write to data folder %s", s.db.dir)
 }
+
+func megabytes(n cyclone.Size) string { return fmt.Sprintf("%.1f MB", float64(n)/1e6) }
 
 // makeDir makes the folder durably: the new name is on the disk when it
 // returns, as the file in it would otherwise be lost with it.
@@ -133,7 +148,7 @@ func dsn(path string, more ...string) string {
 
 // openDB opens the file, first with the writing connection, which also makes
 // and migrates it.
-func openDB(ctx context.Context, dir string) (*db, error) {
+func openDB(ctx context.Context, dir string, observe Observer) (*db, error) {
 	path, err := filepath.Abs(filepath.Join(dir, fileName))
 	if err != nil {
 		return nil, err
@@ -155,7 +170,7 @@ func openDB(ctx context.Context, dir string) (*db, error) {
 	}
 	reading.SetMaxOpenConns(readers)
 	reading.SetMaxIdleConns(readers)
-	d, err := newDB(ctx, dir, writing, reading)
+	d, err := newDB(ctx, dir, writing, reading, observe)
 	if err != nil {
 		return nil, errors.Join(err, reading.Close(), writing.Close())
 	}

@@ -15,7 +15,7 @@ func (s *Store) Totals(ctx context.Context) (cyclone.Totals, error) {
 	var t cyclone.Totals
 	var oldest sql.NullInt64
 	const ofStatus = "(SELECT coalesce(sum(n), 0) FROM event_totals INDEXED BY event_totals_status WHERE status = ?)"
-	err := s.db.reader.QueryRowContext(ctx, "SELECT "+ofStatus+", "+ofStatus+", "+ofStatus+`,
+	err := s.db.row(ctx, "SELECT "+ofStatus+", "+ofStatus+", "+ofStatus+`,
 		(SELECT min(created) FROM events INDEXED BY events_status WHERE status = ?),
 		(SELECT count(*) FROM events INDEXED BY events_notice WHERE notice_due IS NOT NULL),
 		(SELECT count(*) FROM deliveries INDEXED BY deliveries_due WHERE due IS NOT NULL),

@@ -84,7 +84,7 @@ func inDatabase(t testing.TB, uri, name string) string {
 func open(t testing.TB, uri string) *mongo.Store {
 	t.Helper()
 	name := "cyclone-test-" + uuid.NewString()
-	s, err := mongo.Open(t.Context(), inDatabase(t, uri, name), slog.New(slog.NewTextHandler(io.Discard, nil)))
+	s, err := mongo.Open(t.Context(), inDatabase(t, uri, name), nil, slog.New(slog.NewTextHandler(io.Discard, nil)))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,7 @@ import (
 
 func TestOpenRefusesBadURIs(t *testing.T) {
 	for _, uri := range []string{"", "localhost:27017", "mongodb://", "mongodb://host:port", "mongodb://host/?readPreference=x"} {
-		_, err := mongo.Open(t.Context(), uri, slog.New(slog.DiscardHandler))
+		_, err := mongo.Open(t.Context(), uri, nil, slog.New(slog.DiscardHandler))
 		if !errors.Is(err, cyclone.ErrInvalid) {
 			t.Errorf("%q: the error is %v; want the kind invalid", uri, err)
 		}
@@ -81,7 +81,7 @@ func TestOpenWaitsForTheServer(t *testing.T) {
 	log := &logged{first: make(chan struct{})}
 	opened := make(chan error)
 	go func() {
-		s, err := mongo.Open(t.Context(), "mongodb://"+address+"/cyclone-wait?serverSelectionTimeoutMS=200", slog.New(slog.NewTextHandler(log, nil)))
+		s, err := mongo.Open(t.Context(), "mongodb://"+address+"/cyclone-wait?serverSelectionTimeoutMS=200", nil, slog.New(slog.NewTextHandler(log, nil)))
 		if err == nil {
 			err = errors.Join(s.Ping(t.Context()), s.Close())
 		}
@@ -105,14 +105,14 @@ func TestOpenEndsWithItsContext(t *testing.T) {
 	ctx, stop := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer stop()
 	// Port 1 of this machine: nothing listens there.
-	_, err := mongo.Open(ctx, "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=20", slog.New(slog.DiscardHandler))
+	_, err := mongo.Open(ctx, "mongodb://127.0.0.1:1/?serverSelectionTimeoutMS=20", nil, slog.New(slog.DiscardHandler))
 	if !errors.Is(err, context.DeadlineExceeded) || !strings.Contains(err.Error(), "127.0.0.1:1") {
 		t.Errorf("the error is %v; want the deadline and the address", err)
 	}
 }
 
 func TestClosedStoreIsUnavailable(t *testing.T) {
-	s, err := mongo.Open(t.Context(), inDatabase(t, server(t), "cyclone-closed"), slog.New(slog.DiscardHandler))
+	s, err := mongo.Open(t.Context(), inDatabase(t, server(t), "cyclone-closed"), nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -130,7 +130,7 @@ func TestClosedStoreIsUnavailable(t *testing.T) {
 // TestDocumentsAreReadable looks at the documents as an operator would.
 func TestDocumentsAreReadable(t *testing.T) {
 	uri := inDatabase(t, server(t), "cyclone-readable")
-	s, err := mongo.Open(t.Context(), uri, slog.New(slog.DiscardHandler))
+	s, err := mongo.Open(t.Context(), uri, nil, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -22,7 +22,6 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
 	"go.mongodb.org/mongo-driver/v2/mongo/writeconcern"
-	"go.mongodb.org/mongo-driver/v2/x/mongo/driver/topology"
 
 	"cyclone/pkg/cyclone"
 )
@@ -34,11 +33,9 @@ const (
 	// selectTimeout bounds the wait for a server that takes writes.
 	selectTimeout = 10 * time.Second
 	// pingTimeout bounds one attempt of Open and Ping.
-	pingTimeout   = 5 * time.Second
-	firstBackoff  = 250 * time.Millisecond
-	longestWait   = 10 * time.Second
-	authFailed    = 18 // MongoDB's error codes
-	notAuthorized = 13
+	pingTimeout  = 5 * time.Second
+	firstBackoff = 250 * time.Millisecond
+	longestWait  = 10 * time.Second
 )
 
 // Store is a connected database. All its parts are safe for concurrent use.
@@ -60,7 +57,9 @@ type Store struct {
 // names none) and makes the indexes. It waits for the server until ctx ends and
 // logs what it waits for. ErrInvalid when the URI cannot be used, ErrForbidden
 // when the server refuses the user.
-func Open(ctx context.Context, uri string, log *slog.Logger) (*Store, error) {
+//
+// The observer may be nil; it is called from any goroutine and must not block.
+func Open(ctx context.Context, uri string, observe Observer, log *slog.Logger) (*Store, error) {
 	o := options.Client().ApplyURI(uri).SetAppName("cyclone")
 	if err := o.Validate(); err != nil {
 		return nil, cyclone.Invalid("store", "the MongoDB URI cannot be used: %v", err)
@@ -73,6 +72,7 @@ func Open(ctx context.Context, uri string, log *slog.Logger) (*Store, error) {
 	if o.ServerSelectionTimeout == nil {
 		o.SetServerSelectionTimeout(selectTimeout)
 	}
+	watch(o, observe)
 	client, err := mongo.Connect(o)
 	if err != nil {
 		return nil, cyclone.Invalid("store", "the MongoDB URI cannot be used: %v", err)
@@ -188,29 +188,4 @@ func (s *Store) makeIndexes(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// wrap puts "verb object" before an error and gives those of a server that
-// cannot be reached the kind ErrUnavailable. Errors that this package made
-// itself say what and where already.
-func wrap(err error, format string, args ...any) error {
-	if err == nil || said(err) {
-		return err
-	}
-	what := fmt.Sprintf(format, args...)
-	var unselected topology.ServerSelectionError
-	var labeled mongo.LabeledError
-	switch {
-	case errors.Is(err, context.Canceled):
-	case errors.As(err, &unselected), errors.Is(err, mongo.ErrClientDisconnected),
-		errors.As(err, &labeled) && labeled.HasErrorLabel("RetryableWriteError"),
-		mongo.IsNetworkError(err), mongo.IsTimeout(err):
-		return fmt.Errorf("%s: %w: %w", what, cyclone.ErrUnavailable, err)
-	}
-	return fmt.Errorf("%s: %w", what, err)
-}
-
-func said(err error) bool {
-	return errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, cyclone.ErrConflict) ||
-		errors.Is(err, cyclone.ErrInvalid) || errors.Is(err, cyclone.ErrUnavailable)
 }
