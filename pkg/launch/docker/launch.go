@@ -66,6 +66,7 @@ type Launcher struct {
 	mu      sync.Mutex
 	decided Privileged // what PrivilegedAuto turned out to be
 	cpus    float64    // of the host; 0 while unknown
+	folder  string     // of the engine; empty while unknown
 }
 
 var _ cyclone.Launcher = (*Launcher)(nil)
