@@ -8,7 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"math/big"
+	"net"
 	"net/http"
 	"strings"
 	"sync"
@@ -17,16 +17,6 @@ import (
 	"github.com/gorilla/websocket"
 
 	"cyclone/pkg/cyclone"
-)
-
-// Times of a worker's connection.
-const (
-	workerPing     = 10 * time.Second
-	workerSilence  = 30 * time.Second // without a frame, ping or pong: half open
-	workerWrite    = 20 * time.Second
-	workerDial     = 10 * time.Second
-	workerBackoff  = 50 * time.Millisecond
-	workerMaxPause = 5 * time.Second
 )
 
 // Worker is a worker's connection to its server. It reconnects for as long as
@@ -46,6 +36,9 @@ type Worker struct {
 	endpoint workerEndpoint
 	header   http.Header
 	box      *outbox
+	times    workerTimes
+	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network's own
+	away     outage
 
 	engine   chan struct{} // closed once config is set
 	config   cyclone.EngineConfig
@@ -81,18 +74,19 @@ func NewWorker(server string, id cyclone.WorkerID, token string) (*Worker, error
 			"Authorization":   {"Bearer " + token},
 			"Cyclone-Session": {hex.EncodeToString(session)},
 		},
-		box:    newOutbox(""),
+		box: newOutbox(""), times: defaultWorkerTimes(),
 		engine: make(chan struct{}), job: make(chan struct{}), wanted: make(chan struct{}),
 		cancels: make(chan cyclone.Cancellation, 1), partials: make(chan cyclone.Line, 64), done: make(chan struct{}),
 	}, nil
 }
 
-// Run keeps the connection until ctx ends or the attempt is over. It returns
-// nil after Close, an ErrConflict when the attempt is over (fenced), an
-// ErrForbidden when the server refuses the token, or the cause of ctx.
+// Run keeps the connection until ctx ends or the attempt is over, however long
+// the server is away. It returns nil after Close, an ErrConflict when the
+// attempt is over (fenced), an ErrForbidden when the server refuses the token,
+// or the cause of ctx.
 func (w *Worker) Run(ctx context.Context) error {
 	w.box.dir = w.SpillDir
-	pause := workerBackoff
+	pause := w.times.backoff
 	for {
 		began, had := time.Now(), w.box.progress()
 		err := w.connect(ctx)
@@ -105,10 +99,10 @@ func (w *Worker) Run(ctx context.Context) error {
 		}
 		// A connection that was of use is worth trying again at once; one that
 		// is only accepted and dropped is not.
-		if time.Since(began) > workerMaxPause || w.box.progress() > had {
-			pause = workerBackoff
+		if time.Since(began) > w.times.pause || w.box.progress() > had {
+			pause = w.times.backoff
 		}
-		w.Log.Warn("connection to the server lost; trying again", "server", w.endpoint.name, "error", err)
+		w.away.lost(w.Log, w.endpoint.name, w.times.remind, err)
 		select {
 		case <-ctx.Done():
 			w.end(context.Cause(ctx))
@@ -117,7 +111,7 @@ func (w *Worker) Run(ctx context.Context) error {
 			return w.Err()
 		case <-time.After(jitter(pause)):
 		}
-		pause = min(2*pause, workerMaxPause)
+		pause = min(2*pause, w.times.pause)
 	}
 }
 
@@ -128,7 +122,8 @@ func (w *Worker) final(ctx context.Context, err error) bool {
 		return true
 	default:
 	}
-	return ctx.Err() != nil || errors.Is(err, cyclone.ErrConflict) || errors.Is(err, cyclone.ErrForbidden)
+	return ctx.Err() != nil || errors.Is(err, cyclone.ErrConflict) || errors.Is(err, cyclone.ErrForbidden) ||
+		errors.Is(err, errKept)
 }
 
 // end records the end once and wakes everyone; a nil err is an orderly Close.
@@ -161,7 +156,8 @@ func (w *Worker) Err() error {
 // Close ends the connection for good. Call it after Finish.
 func (w *Worker) Close() { w.end(nil) }
 
-// Canceled delivers the reason when the event is to be canceled.
+// Canceled delivers the reason when the event is to be canceled, perhaps more
+// than once.
 func (w *Worker) Canceled() <-chan cyclone.Cancellation { return w.cancels }
 
 // Engine waits for what the worker's engine is to be started with.
@@ -196,8 +192,9 @@ func (w *Worker) await(ctx context.Context, what <-chan struct{}) error {
 }
 
 // Append hands over the next log chunk. It returns at once but for two
-// cases: the server is slower than the log, or it is away and the bound of
-// what is kept (in memory and on disk) is reached.
+// cases, in which it waits for as long as it takes: the server is slower than
+// the log, or it is away and the bound of what is kept (in memory and on disk)
+// is reached.
 func (w *Worker) Append(ctx context.Context, c cyclone.Chunk) error { return w.box.chunk(ctx, c) }
 
 // Partial shows an unfinished line. It is dropped when the server is away or busy.
@@ -235,7 +232,7 @@ func (w *Worker) receive(conn *websocket.Conn, acked func()) error {
 		if err != nil {
 			return err
 		}
-		if err := conn.SetReadDeadline(time.Now().Add(workerSilence)); err != nil {
+		if err := conn.SetReadDeadline(time.Now().Add(w.times.silence)); err != nil {
 			return err
 		}
 		if kind != websocket.TextMessage {
@@ -267,12 +264,23 @@ func (w *Worker) handle(f cyclone.ServerFrame, acked func()) error {
 		w.box.acked(*f.Ack)
 		acked()
 	case f.Cancel != nil:
-		select {
-		case w.cancels <- *f.Cancel:
-		default: // one is waiting already
-		}
+		w.cancel(*f.Cancel)
 	}
 	return nil
+}
+
+// cancel hands a cancellation on. One that nobody has taken yet stays, unless
+// it spares more than the new one does. Only receive calls it.
+func (w *Worker) cancel(c cyclone.Cancellation) {
+	select {
+	case w.cancels <- c:
+		return
+	case waiting := <-w.cancels:
+		if !waiting.Spare {
+			c = waiting
+		}
+	}
+	w.cancels <- c // there is room: nobody else sends
 }
 
 func closed(c <-chan struct{}) bool {
@@ -282,15 +290,6 @@ func closed(c <-chan struct{}) bool {
 	default:
 		return false
 	}
-}
-
-// jitter is between half and all of d, so that workers do not all return at once.
-func jitter(d time.Duration) time.Duration {
-	n, err := rand.Int(rand.Reader, big.NewInt(int64(d/2)))
-	if err != nil {
-		return d
-	}
-	return d/2 + time.Duration(n.Int64())
 }
 
 // refusal turns the answer to a refused handshake into an error.

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -46,11 +47,9 @@ func trimSlash(s string) string {
 
 // connect dials once and serves the connection until it breaks.
 func (w *Worker) connect(ctx context.Context) error {
-	dialer := websocket.Dialer{HandshakeTimeout: workerDial, ReadBufferSize: 4 << 10, WriteBufferSize: 64 << 10}
-	if w.endpoint.socket != "" {
-		dialer.NetDialContext = func(ctx context.Context, _, _ string) (net.Conn, error) {
-			return (&net.Dialer{}).DialContext(ctx, "unix", w.endpoint.socket)
-		}
+	dialer := websocket.Dialer{
+		HandshakeTimeout: w.times.handshake, ReadBufferSize: 4 << 10, WriteBufferSize: 64 << 10,
+		NetDialContext: w.reach,
 	}
 	conn, answer, err := dialer.DialContext(ctx, w.endpoint.url, w.header)
 	if err != nil {
@@ -63,33 +62,48 @@ func (w *Worker) connect(ctx context.Context) error {
 	return w.serve(ctx, conn)
 }
 
+// reach opens the connection that the websocket is made on.
+func (w *Worker) reach(ctx context.Context, network, address string) (net.Conn, error) {
+	if w.endpoint.socket != "" {
+		network, address = "unix", w.endpoint.socket
+	}
+	if w.dial != nil {
+		return w.dial(ctx, network, address)
+	}
+	return (&net.Dialer{Timeout: w.times.dial}).DialContext(ctx, network, address)
+}
+
 // serve runs reader and writer of one connection and returns why it ended.
 func (w *Worker) serve(ctx context.Context, conn *websocket.Conn) error {
-	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(workerSilence)) }
+	alive := func(string) error { return conn.SetReadDeadline(time.Now().Add(w.times.silence)) }
 	conn.SetPongHandler(alive)
 	answer := conn.PingHandler()
 	conn.SetPingHandler(func(s string) error { return errors.Join(alive(s), answer(s)) })
 	if err := alive(""); err != nil {
 		return errors.Join(err, conn.Close())
 	}
-	broken := make(chan struct{})
-	synced := make(chan struct{})
+	broken, sent, synced := make(chan struct{}), make(chan struct{}), make(chan struct{})
 	acked := func() {
 		if !closed(synced) {
+			w.away.over(w.Log, w.endpoint.name)
 			w.box.connected(true)
 			close(synced)
 		}
 	}
 	var readErr error
-	go func() {
-		defer close(broken)
+	var running sync.WaitGroup
+	running.Go(func() {
 		readErr = w.receive(conn, acked)
-	}()
+		close(broken)
+		_ = conn.Close() // a message on its way out waits for nothing any more
+	})
+	running.Go(func() { w.release(ctx, conn, sent) })
 	err := w.send(ctx, conn, synced, broken)
+	close(sent)
 	// Ends the reader, whose error is the better one when it came first.
 	readEnded := closed(broken)
 	_ = conn.Close()
-	<-broken
+	running.Wait()
 	w.box.connected(false)
 	if readEnded || errors.Is(readErr, cyclone.ErrConflict) {
 		return readErr
@@ -97,9 +111,25 @@ func (w *Worker) serve(ctx context.Context, conn *websocket.Conn) error {
 	return err
 }
 
+// release cuts off a message that is still on its way out when the worker
+// ends: a line that is slow may take minutes for it.
+func (w *Worker) release(ctx context.Context, conn *websocket.Conn, sent <-chan struct{}) {
+	select {
+	case <-sent:
+		return
+	case <-ctx.Done():
+	case <-w.done:
+	}
+	select {
+	case <-sent:
+	case <-time.After(w.times.goodbye):
+		_ = conn.Close()
+	}
+}
+
 // send writes until the connection breaks, ctx ends or the worker is closed.
 func (w *Worker) send(ctx context.Context, conn *websocket.Conn, synced, broken <-chan struct{}) error {
-	beat, ping := time.NewTicker(w.Heartbeat), time.NewTicker(workerPing)
+	beat, ping := time.NewTicker(w.Heartbeat), time.NewTicker(w.times.ping)
 	defer beat.Stop()
 	defer ping.Stop()
 	wanted := w.wanted
@@ -129,7 +159,7 @@ func (w *Worker) send(ctx context.Context, conn *websocket.Conn, synced, broken 
 		case <-beat.C:
 			err = w.write(conn, cyclone.WorkerFrame{Heartbeat: true})
 		case <-ping.C:
-			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(workerWrite))
+			err = conn.WriteControl(websocket.PingMessage, nil, time.Now().Add(w.times.write))
 		case l := <-w.partials:
 			if !w.box.finished(l.N) {
 				err = w.write(conn, cyclone.WorkerFrame{Partial: &l})
@@ -159,7 +189,7 @@ func (w *Worker) drain(conn *websocket.Conn) (<-chan struct{}, error) {
 		if binary {
 			kind = websocket.BinaryMessage
 		}
-		if err := conn.SetWriteDeadline(time.Now().Add(workerWrite)); err != nil {
+		if err := conn.SetWriteDeadline(time.Now().Add(w.times.write)); err != nil {
 			return nil, err
 		}
 		if err := conn.WriteMessage(kind, data); err != nil {
@@ -172,7 +202,7 @@ func (w *Worker) drain(conn *websocket.Conn) (<-chan struct{}, error) {
 }
 
 func (w *Worker) write(conn *websocket.Conn, f cyclone.WorkerFrame) error {
-	if err := conn.SetWriteDeadline(time.Now().Add(workerWrite)); err != nil {
+	if err := conn.SetWriteDeadline(time.Now().Add(w.times.write)); err != nil {
 		return err
 	}
 	return conn.WriteJSON(f)
@@ -180,5 +210,5 @@ func (w *Worker) write(conn *websocket.Conn, f cyclone.WorkerFrame) error {
 
 func (w *Worker) goodbye(conn *websocket.Conn) error {
 	text := websocket.FormatCloseMessage(websocket.CloseNormalClosure, "")
-	return conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(time.Second))
+	return conn.WriteControl(websocket.CloseMessage, text, time.Now().Add(w.times.goodbye))
 }

@@ -26,6 +26,8 @@ type workerServer struct {
 	job cyclone.Job
 	// cut says after how many messages a connection breaks; 0 for never.
 	cut func() int
+	// deaf makes it acknowledge no log: its store does not answer.
+	deaf bool
 	// refuse is the HTTP status to refuse a connection with, 0 for none.
 	refuse func() int
 
@@ -35,11 +37,13 @@ type workerServer struct {
 	connections int
 	session     string
 	line, seq   int64
-	texts       []string
+	chunks      []cyclone.Chunk
 	order       []string
 	reports     []cyclone.Report
 	results     []cyclone.Result
 	beats       int
+	configs     int    // reports with a configuration
+	config      string // the last of them
 	conn        *websocket.Conn
 }
 
@@ -96,7 +100,9 @@ func (s *workerServer) serve(conn *websocket.Conn, resumed bool) {
 		}
 		s.mu.Lock()
 		if kind == websocket.BinaryMessage {
-			s.chunk(data)
+			if !s.deaf {
+				s.chunk(data)
+			}
 		} else {
 			s.frame(conn, data)
 		}
@@ -122,14 +128,27 @@ func (s *workerServer) chunk(data []byte) {
 		s.t.Errorf("chunk %d-%d after line %d", c.First, c.Last(), s.line)
 		return
 	}
-	lines, err := logchunk.Decode(c)
-	if err != nil {
-		s.t.Error(err)
-	}
-	for _, l := range lines {
-		s.texts = append(s.texts, l.Text)
-	}
+	s.chunks = append(s.chunks, c)
 	s.line = c.Last()
+}
+
+// texts are the lines that were stored. They are decoded here and not as they
+// come: zstd's coders must not wander between tests that have clocks of their
+// own and others.
+func (s *workerServer) texts() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var out []string
+	for _, c := range s.chunks {
+		lines, err := logchunk.Decode(c)
+		if err != nil {
+			s.t.Error(err)
+		}
+		for _, l := range lines {
+			out = append(out, l.Text)
+		}
+	}
+	return out
 }
 
 func (s *workerServer) frame(conn *websocket.Conn, data []byte) {
@@ -141,15 +160,44 @@ func (s *workerServer) frame(conn *websocket.Conn, data []byte) {
 	switch {
 	case f.Ready:
 		job := s.job
+		job.LastLine = s.line
 		s.send(conn, cyclone.ServerFrame{Job: &job})
 	case f.Heartbeat:
 		s.beats++
 	case f.Report != nil:
+		if len(f.Report.Config) > 0 {
+			s.configs++
+			s.config = string(f.Report.Config)
+		}
 		s.reports = append(s.reports, *f.Report)
 		s.order = append(s.order, fmt.Sprintf("%s after line %d", f.Report.Version, s.line))
 	case f.Result != nil:
 		s.results = append(s.results, *f.Result)
 	}
+}
+
+// check holds what the server has against lines that were sent, numbered from
+// 1 on.
+func (s *workerServer) check(t *testing.T, lines int64) {
+	t.Helper()
+	texts := s.texts()
+	if int64(len(texts)) != lines {
+		t.Fatalf("%d lines, want %d", len(texts), lines)
+	}
+	for i, text := range texts {
+		if want := fmt.Sprint("line ", i+1); text != want {
+			t.Fatalf("line %d is %q", i+1, text)
+		}
+	}
+	if len(s.results) == 0 {
+		t.Error("no result")
+	}
+}
+
+func (s *workerServer) connected() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.connections
 }
 
 // start serves s and returns a worker that runs against it.
@@ -163,17 +211,33 @@ func start(t *testing.T, s *workerServer) (*client.Worker, func() error) {
 
 func connect(t *testing.T, url string) (w *client.Worker, wait func() error) {
 	t.Helper()
+	return connectWith(t, url, func(*client.Worker) {})
+}
+
+func connectWith(t *testing.T, url string, change func(w *client.Worker)) (w *client.Worker, wait func() error) {
+	t.Helper()
 	w, err := client.NewWorker(url, "w1", "once")
 	if err != nil {
 		t.Fatal(err)
 	}
 	w.Log = slog.New(slog.DiscardHandler)
 	w.SpillDir = t.TempDir()
+	change(w)
 	ctx, stop := context.WithTimeout(t.Context(), 30*time.Second)
 	ended := make(chan error, 1)
 	go func() { ended <- w.Run(ctx) }()
 	t.Cleanup(stop)
 	return w, func() error { return <-ended }
+}
+
+// chunksOf are chunks of three lines each, numbered from 1 on.
+func chunksOf(t *testing.T, n int64) []cyclone.Chunk {
+	t.Helper()
+	out := make([]cyclone.Chunk, n)
+	for i := range out {
+		out[i] = chunkOf(t, int64(i)*3+1, 3)
+	}
+	return out
 }
 
 func chunkOf(t *testing.T, first, n int64) cyclone.Chunk {

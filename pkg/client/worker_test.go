@@ -48,16 +48,17 @@ func TestWorkerLosesNothing(t *testing.T) {
 	if err := wait(); err != nil {
 		t.Errorf("Run: %v", err)
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.texts) != chunks*size {
-		t.Fatalf("%d lines, want %d", len(s.texts), chunks*size)
+	texts := s.texts()
+	if len(texts) != chunks*size {
+		t.Fatalf("%d lines, want %d", len(texts), chunks*size)
 	}
-	for i, text := range s.texts {
+	for i, text := range texts {
 		if want := fmt.Sprint("line ", 11+i); text != want {
 			t.Fatalf("line %d is %q", 11+i, text)
 		}
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.connections < 5 {
 		t.Errorf("only %d connections: nothing was tried", s.connections)
 	}
@@ -85,12 +86,12 @@ func TestWorkerKeepsTheLogWhileTheServerIsAway(t *testing.T) {
 	}}
 	h := httptest.NewServer(s)
 	t.Cleanup(h.Close)
-	w, wait := connect(t, h.URL)
+	w, wait := connectWith(t, h.URL, func(w *client.Worker) { w.SetBounds(1<<20, 16<<20) })
 	// More than what is kept in memory.
 	text := strings.Repeat("0123456789abcdef", 4)
 	random := rand.New(rand.NewPCG(1, 2))
 	var n int64
-	for size := 0; size < 24<<20; {
+	for size := 0; size < 3<<20; {
 		lines := make([]cyclone.Line, 500)
 		for i := range lines {
 			n++
@@ -120,10 +121,8 @@ func TestWorkerKeepsTheLogWhileTheServerIsAway(t *testing.T) {
 	}
 	w.Close()
 	_ = wait()
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if int64(len(s.texts)) != n {
-		t.Errorf("%d lines of %d", len(s.texts), n)
+	if got := int64(len(s.texts())); got != n {
+		t.Errorf("%d lines of %d", got, n)
 	}
 }
 
