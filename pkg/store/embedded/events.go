@@ -18,7 +18,8 @@ type Events struct{ db *db }
 
 // Create stores a new event and sets its Number and Run.Revision, its ID
 // unless it has one, and CreatedAt where that is zero. ErrConflict when
-// Run.Key or the ID is taken.
+// Run.Key or the ID is taken, but not by this very event: a call whose outcome
+// is not known may be repeated.
 func (s *Events) Create(ctx context.Context, e *cyclone.Event) error {
 	stored := *e
 	if stored.ID == "" {
@@ -32,22 +33,24 @@ func (s *Events) Create(ctx context.Context, e *cyclone.Event) error {
 		stored.CreatedAt = cyclone.Stamp(time.Now())
 	}
 	stored.Run.Revision = 1
+	// By these a caller who repeats the call knows the event for its own.
+	e.ID, e.CreatedAt = stored.ID, stored.CreatedAt
 	err := s.db.write(ctx, func(t *tx) error { return insertEvent(t, &stored) })
 	if err != nil {
 		return wrap(err, "create event of project %s", e.Project)
 	}
-	e.ID, e.Number, e.CreatedAt, e.Run.Revision = stored.ID, stored.Number, stored.CreatedAt, 1
+	e.Number, e.Run.Revision = stored.Number, 1
 	return nil
 }
 
 // insertEvent gives the event the project's next number. There is one writing
 // connection, so nobody else can take the number or the key in between.
 func insertEvent(t *tx, e *cyclone.Event) error {
-	var other string
-	err := t.find("SELECT id FROM events WHERE id = ?", []any{e.ID}, &other)
-	if err == nil {
-		return cyclone.Conflict("event %s exists already", other)
+	own, err := t.ownEvent(e)
+	if own || err != nil && !errors.Is(err, sql.ErrNoRows) {
+		return err
 	}
+	var other string
 	if errors.Is(err, sql.ErrNoRows) && e.Run.Key != "" {
 		err = t.find("SELECT id FROM events WHERE key = ?", []any{e.Run.Key}, &other)
 		if err == nil {
@@ -72,6 +75,24 @@ func insertEvent(t *tx, e *cyclone.Event) error {
 		e.ID, e.Project, e.Number, e.Status, e.Trigger.Kind, e.Branch, e.CreatedAt.UnixMilli(),
 		key, e.Run.Revision, noticeDue(e), event, run)
 	return err
+}
+
+// ownEvent reports whether e is there already, and sets its Number. ErrConflict
+// when another event has its id, sql.ErrNoRows when none has.
+func (t *tx) ownEvent(e *cyclone.Event) (bool, error) {
+	var there cyclone.Event
+	var key sql.NullString
+	var created int64
+	err := t.find("SELECT project, number, key, created FROM events WHERE id = ?", []any{e.ID},
+		&there.Project, &there.Number, &key, &created)
+	if err != nil {
+		return false, err
+	}
+	if there.Project != e.Project || key.String != e.Run.Key || created != e.CreatedAt.UnixMilli() {
+		return false, cyclone.Conflict("event %s exists already", e.ID)
+	}
+	e.Number = there.Number
+	return true, nil
 }
 
 // Find returns ErrNotFound when there is none.

@@ -18,6 +18,7 @@ type clusterDoc struct {
 	Cluster  cyclone.Cluster `bson:",inline"`
 	Access   []byte          `bson:"access"`
 	Revision int64           `bson:"revision"`
+	Write    string          `bson:"write"`
 }
 
 func (d clusterDoc) value() *cyclone.Cluster {
@@ -28,7 +29,8 @@ func (d clusterDoc) value() *cyclone.Cluster {
 // Create stores a new cluster and sets its Revision, or returns ErrConflict
 // when the name is taken.
 func (s *Clusters) Create(ctx context.Context, c *cyclone.Cluster) error {
-	_, err := s.c.InsertOne(ctx, clusterDoc{string(c.Name), *c, c.Access, 1})
+	token := newToken()
+	err := insert(ctx, s.c, string(c.Name), token, clusterDoc{string(c.Name), *c, c.Access, 1, token})
 	if mongo.IsDuplicateKeyError(err) {
 		return cyclone.Conflict("cluster %q exists already", c.Name)
 	}
@@ -52,7 +54,9 @@ func (s *Clusters) Find(ctx context.Context, name cyclone.ClusterName) (*cyclone
 // increments c.Revision; ErrConflict when somebody else wrote meanwhile,
 // ErrNotFound when there is none.
 func (s *Clusters) Replace(ctx context.Context, c *cyclone.Cluster) error {
-	err := replace(ctx, s.c, "cluster", string(c.Name), c.Revision, clusterDoc{string(c.Name), *c, c.Access, c.Revision + 1})
+	token := newToken()
+	err := replace(ctx, s.c, "cluster", string(c.Name), c.Revision, token,
+		clusterDoc{string(c.Name), *c, c.Access, c.Revision + 1, token})
 	if err != nil {
 		return wrap(err, "replace cluster %s", c.Name)
 	}

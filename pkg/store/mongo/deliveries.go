@@ -27,6 +27,7 @@ type deliveryDoc struct {
 	Due    *time.Time  `bson:"due,omitempty"`
 	Header http.Header `bson:"header"`
 	Body   []byte      `bson:"body"`
+	Write  string      `bson:"write"`
 }
 
 func (d deliveryDoc) value() *cyclone.Delivery {
@@ -64,9 +65,9 @@ func deliveryID(project cyclone.ProjectName, scm string, id cyclone.DeliveryID) 
 // Create stores a delivery; ErrConflict when the project has one with this scm
 // and id.
 func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
-	doc := deliveryDoc{ID: deliveryID(d.Project, d.SCM, d.ID), Delivery: *d, Header: d.Header, Body: d.Body}
+	doc := deliveryDoc{ID: deliveryID(d.Project, d.SCM, d.ID), Delivery: *d, Header: d.Header, Body: d.Body, Write: newToken()}
 	doc.State, doc.Due = stateOf(d)
-	_, err := s.c.InsertOne(ctx, doc)
+	err := insert(ctx, s.c, doc.ID, doc.Write, doc)
 	if mongo.IsDuplicateKeyError(err) {
 		return cyclone.Conflict("project %s has %s delivery %q already", d.Project, d.SCM, d.ID)
 	}
@@ -92,10 +93,13 @@ func (s *Deliveries) Replace(ctx context.Context, d *cyclone.Delivery) error {
 		{Key: "kind", Value: d.Kind}, {Key: "events", Value: d.Events},
 		{Key: "ignored", Value: d.Ignored}, {Key: "error", Value: d.Error},
 	}}}
-	result, err := s.c.UpdateOne(ctx, byID(deliveryID(d.Project, d.SCM, d.ID)), update)
-	if err == nil && result.MatchedCount == 0 {
-		return cyclone.NotFound("project %s has no %s delivery %q", d.Project, d.SCM, d.ID)
-	}
+	err := surely(ctx, func(ctx context.Context) error {
+		result, err := s.c.UpdateOne(ctx, byID(deliveryID(d.Project, d.SCM, d.ID)), update)
+		if err == nil && result.MatchedCount == 0 {
+			return cyclone.NotFound("project %s has no %s delivery %q", d.Project, d.SCM, d.ID)
+		}
+		return err
+	})
 	return wrap(err, "replace delivery %s", d.ID)
 }
 

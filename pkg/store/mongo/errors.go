@@ -56,9 +56,9 @@ func broken(err error) bool {
 	if errors.As(err, &labeled) && labeled.HasErrorLabel("RetryableWriteError") || mongo.IsNetworkError(err) {
 		return true
 	}
-	var cleared topology.PoolError
-	var waiting topology.WaitQueueTimeoutError
-	if errors.As(err, &cleared) || errors.As(err, &waiting) {
+	// The pool of connections was emptied because another call's broke.
+	var emptied interface{ Retryable() bool }
+	if errors.As(err, &emptied) && emptied.Retryable() {
 		return true
 	}
 	var refused mongo.ServerError

@@ -28,6 +28,8 @@ type eventDoc struct {
 	Key string `bson:"key"`
 	// NoticeDue is when the next notice of a final event is to be told.
 	NoticeDue *time.Time `bson:"noticeDue,omitempty"`
+	// Write is the token of the Replace that wrote the document last.
+	Write string `bson:"write,omitempty"`
 }
 
 func (d eventDoc) value() *cyclone.Event {
@@ -61,7 +63,8 @@ func noticeDue(e *cyclone.Event) *time.Time {
 
 // Create stores a new event and sets its Number and Run.Revision, its ID
 // unless it has one, and CreatedAt where that is zero. ErrConflict when
-// Run.Key or the ID is taken.
+// Run.Key or the ID is taken, but not by this very event: a call whose outcome
+// is not known may be repeated.
 func (s *Events) Create(ctx context.Context, e *cyclone.Event) error {
 	stored := *e
 	if stored.ID == "" {
@@ -75,10 +78,14 @@ func (s *Events) Create(ctx context.Context, e *cyclone.Event) error {
 		stored.CreatedAt = cyclone.Stamp(time.Now())
 	}
 	stored.Run.Revision = 1
-	if err := s.insert(ctx, &stored); err != nil {
+	// By these a repeated call, or the caller who repeats it after an error,
+	// knows the event for its own.
+	e.ID, e.CreatedAt = stored.ID, stored.CreatedAt
+	err := surely(ctx, func(ctx context.Context) error { return s.insert(ctx, &stored) })
+	if err != nil {
 		return wrap(err, "create event of project %s", e.Project)
 	}
-	e.ID, e.Number, e.CreatedAt, e.Run.Revision = stored.ID, stored.Number, stored.CreatedAt, 1
+	e.Number, e.Run.Revision = stored.Number, 1
 	return nil
 }
 
@@ -97,29 +104,40 @@ func (s *Events) insert(ctx context.Context, e *cyclone.Event) error {
 			return err
 		}
 		// Which of the unique values was taken is said in words only.
-		if err := s.taken(ctx, e); err != nil {
+		if own, err := s.taken(ctx, e); own || err != nil {
 			return err
 		}
 	}
 }
 
-// taken returns ErrConflict when there is an event with the id or the key.
-func (s *Events) taken(ctx context.Context, e *cyclone.Event) error {
+// taken returns ErrConflict when there is another event with the id or the
+// key. It reports true when that event is e itself, and sets its Number.
+func (s *Events) taken(ctx context.Context, e *cyclone.Event) (bool, error) {
 	var other struct {
-		ID string `bson:"_id"`
+		ID        string              `bson:"_id"`
+		Project   cyclone.ProjectName `bson:"project"`
+		Number    int64               `bson:"number"`
+		Key       string              `bson:"key"`
+		CreatedAt time.Time           `bson:"createdAt"`
 	}
+	key := newEventDoc(e).Key
 	err := s.c.FindOne(ctx, bson.D{{Key: "$or", Value: bson.A{
-		byID(string(e.ID)), bson.D{{Key: "key", Value: newEventDoc(e).Key}},
-	}}}, options.FindOne().SetProjection(byOne("_id"))).Decode(&other)
+		byID(string(e.ID)), bson.D{{Key: "key", Value: key}},
+	}}}, options.FindOne().SetProjection(bson.D{
+		{Key: "project", Value: 1}, {Key: "number", Value: 1}, {Key: "key", Value: 1}, {Key: "createdAt", Value: 1},
+	})).Decode(&other)
 	switch {
 	case errors.Is(err, mongo.ErrNoDocuments):
-		return nil
+		return false, nil
 	case err != nil:
-		return err
-	case other.ID == string(e.ID):
-		return cyclone.Conflict("event %s exists already", other.ID)
+		return false, err
+	case other.ID != string(e.ID):
+		return false, cyclone.Conflict("event %s exists already for %q", other.ID, e.Run.Key)
+	case other.Project != e.Project || other.Key != key || !other.CreatedAt.Equal(cyclone.Stamp(e.CreatedAt)):
+		return false, cyclone.Conflict("event %s exists already", other.ID)
 	}
-	return cyclone.Conflict("event %s exists already for %q", other.ID, e.Run.Key)
+	e.Number = other.Number
+	return true, nil
 }
 
 func (s *Events) lastNumber(ctx context.Context, project cyclone.ProjectName) (int64, error) {
@@ -168,13 +186,21 @@ func (s *Events) Replace(ctx context.Context, e *cyclone.Event) error {
 			from = append(from, status)
 		}
 	}
-	result, err := s.c.ReplaceOne(ctx, bson.D{
-		{Key: "_id", Value: string(e.ID)}, {Key: "run.revision", Value: e.Run.Revision},
-		{Key: "status", Value: bson.D{{Key: "$in", Value: from}}},
-	}, newEventDoc(&stored))
-	if err == nil && result.MatchedCount == 0 {
-		err = s.whyNot(ctx, e)
-	}
+	doc := newEventDoc(&stored)
+	doc.Write = newToken()
+	err := surely(ctx, func(ctx context.Context) error {
+		result, err := s.c.ReplaceOne(ctx, bson.D{
+			{Key: "_id", Value: string(e.ID)}, {Key: "run.revision", Value: e.Run.Revision},
+			{Key: "status", Value: bson.D{{Key: "$in", Value: from}}},
+		}, doc)
+		if err != nil || result.MatchedCount > 0 {
+			return err
+		}
+		if own, err := wrote(ctx, s.c, doc.ID, doc.Write); own || err != nil {
+			return err
+		}
+		return s.whyNot(ctx, e)
+	})
 	if err != nil {
 		return wrap(err, "replace event %s", e.ID)
 	}
@@ -212,6 +238,8 @@ func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
 	}
 	// A final status never changes and gets no more lines or notices, so what
 	// was true above still is.
+	ctx, stop := long(ctx)
+	defer stop()
 	if _, err := s.logs.DeleteMany(ctx, bson.D{{Key: "event", Value: id}}); err != nil {
 		return wrap(err, "delete log of event %s", id)
 	}

@@ -43,20 +43,26 @@ func (s *Logs) Append(ctx context.Context, event cyclone.EventID, c cyclone.Chun
 	if c.First < 1 || c.Count < 1 || len(c.Data) == 0 {
 		return cyclone.Invalid("chunk", "first is %d, count %d, and it has %d bytes; all must be at least 1", c.First, c.Count, len(c.Data))
 	}
-	last, err := s.Last(ctx, event)
+	// A repeated one finds itself there.
+	err := surely(ctx, func(ctx context.Context) error { return s.add(ctx, event, c) })
+	return wrap(err, "append to log of event %s", event)
+}
+
+func (s *Logs) add(ctx context.Context, event cyclone.EventID, c cyclone.Chunk) error {
+	last, err := s.last(ctx, event)
 	if err != nil {
 		return err
 	}
 	if c.First == last+1 {
 		_, err := s.c.InsertOne(ctx, chunkDoc{chunkID(event, c.First), string(event), c.First, c.Last(), c.Data})
 		if !mongo.IsDuplicateKeyError(err) {
-			return wrap(err, "append to log of event %s", event)
+			return err
 		}
 		// Somebody else was faster, perhaps with this very chunk.
 	}
 	there, err := one[chunkDoc](s.c.FindOne(ctx, byID(chunkID(event, c.First))))
 	if err != nil && !errors.Is(err, mongo.ErrNoDocuments) {
-		return wrap(err, "append to log of event %s", event)
+		return err
 	}
 	if err == nil && there.Count == c.Count && bytes.Equal(there.Data, c.Data) {
 		return nil
@@ -75,6 +81,11 @@ func (s *Logs) Chunks(ctx context.Context, event cyclone.EventID, from int64, li
 
 // Last is the number of the last stored line, 0 for an empty log.
 func (s *Logs) Last(ctx context.Context, event cyclone.EventID) (int64, error) {
+	last, err := s.last(ctx, event)
+	return last, wrap(err, "read end of log of event %s", event)
+}
+
+func (s *Logs) last(ctx context.Context, event cyclone.EventID) (int64, error) {
 	var end struct {
 		Last int64 `bson:"last"`
 	}
@@ -83,11 +94,13 @@ func (s *Logs) Last(ctx context.Context, event cyclone.EventID) (int64, error) {
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		err = nil
 	}
-	return end.Last, wrap(err, "read end of log of event %s", event)
+	return end.Last, err
 }
 
 // Delete removes a log; one that is not there is no error.
 func (s *Logs) Delete(ctx context.Context, event cyclone.EventID) error {
+	ctx, stop := long(ctx)
+	defer stop()
 	_, err := s.c.DeleteMany(ctx, bson.D{{Key: "event", Value: event}})
 	return wrap(err, "delete log of event %s", event)
 }

@@ -34,7 +34,7 @@ func (s *Nodes) Beat(ctx context.Context, n *cyclone.Node) error {
 		{Key: "$setOnInsert", Value: bson.D{{Key: "drain", Value: false}}},
 	}
 	var stored *cyclone.Node
-	err := again(func() (err error) {
+	err := again(ctx, func(ctx context.Context) (err error) {
 		stored, err = one[nodeDoc](s.c.FindOneAndUpdate(ctx, byID(n.Name), update,
 			options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)))
 		return err

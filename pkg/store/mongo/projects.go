@@ -27,6 +27,7 @@ type projectDoc struct {
 	Project       cyclone.Project `bson:",inline"`
 	WebhookSecret []byte          `bson:"webhookSecret"`
 	Revision      int64           `bson:"revision"`
+	Write         string          `bson:"write"`
 }
 
 func (d projectDoc) value() *cyclone.Project {
@@ -37,7 +38,8 @@ func (d projectDoc) value() *cyclone.Project {
 // Create stores a new project and sets its Revision, or returns ErrConflict
 // when the name is taken.
 func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
-	_, err := s.c.InsertOne(ctx, projectDoc{string(p.Name), *p, p.WebhookSecret, 1})
+	token := newToken()
+	err := insert(ctx, s.c, string(p.Name), token, projectDoc{string(p.Name), *p, p.WebhookSecret, 1, token})
 	if mongo.IsDuplicateKeyError(err) {
 		return cyclone.Conflict("project %q exists already", p.Name)
 	}
@@ -61,8 +63,9 @@ func (s *Projects) Find(ctx context.Context, name cyclone.ProjectName) (*cyclone
 // increments p.Revision; ErrConflict when somebody else wrote meanwhile,
 // ErrNotFound when there is none.
 func (s *Projects) Replace(ctx context.Context, p *cyclone.Project) error {
-	err := replace(ctx, s.c, "project", string(p.Name), p.Revision,
-		projectDoc{string(p.Name), *p, p.WebhookSecret, p.Revision + 1})
+	token := newToken()
+	err := replace(ctx, s.c, "project", string(p.Name), p.Revision, token,
+		projectDoc{string(p.Name), *p, p.WebhookSecret, p.Revision + 1, token})
 	if err != nil {
 		return wrap(err, "replace project %s", p.Name)
 	}
@@ -70,12 +73,23 @@ func (s *Projects) Replace(ctx context.Context, p *cyclone.Project) error {
 	return nil
 }
 
-// replace writes a document where the stored revision is the one given.
-func replace(ctx context.Context, c *mongo.Collection, noun, id string, revision int64, doc any) error {
-	result, err := c.ReplaceOne(ctx, bson.D{{Key: "_id", Value: id}, {Key: "revision", Value: revision}}, doc)
-	if err != nil || result.MatchedCount > 0 {
-		return err
-	}
+// replace writes a document, which carries the token, where the stored
+// revision is the one given.
+func replace(ctx context.Context, c *mongo.Collection, noun, id string, revision int64, token string, doc any) error {
+	return surely(ctx, func(ctx context.Context) error {
+		result, err := c.ReplaceOne(ctx, bson.D{{Key: "_id", Value: id}, {Key: "revision", Value: revision}}, doc)
+		if err != nil || result.MatchedCount > 0 {
+			return err
+		}
+		if own, err := wrote(ctx, c, id, token); own || err != nil {
+			return err
+		}
+		return whyNot(ctx, c, noun, id)
+	})
+}
+
+// whyNot says why replace matched nothing.
+func whyNot(ctx context.Context, c *mongo.Collection, noun, id string) error {
 	n, err := c.CountDocuments(ctx, byID(id))
 	if err != nil {
 		return err
@@ -96,6 +110,8 @@ func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 	if _, err := s.Find(ctx, name); err != nil {
 		return err
 	}
+	ctx, stop := long(ctx)
+	defer stop()
 	if err := s.deleteEvents(ctx, name); err != nil {
 		return wrap(err, "delete events of project %s", name)
 	}

@@ -26,6 +26,8 @@ func (p place) before(q place) bool {
 // Prune removes handled and parked deliveries of a project and returns how
 // many; those that still wait are never removed.
 func (s *Deliveries) Prune(ctx context.Context, project cyclone.ProjectName, p cyclone.Prune) (int, error) {
+	ctx, stop := long(ctx)
+	defer stop()
 	last, err := s.pruneLast(ctx, project, p)
 	if err != nil {
 		return 0, wrap(err, "prune deliveries of project %s", project)

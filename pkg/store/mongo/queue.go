@@ -51,7 +51,36 @@ func pending(project cyclone.ProjectName) bson.D {
 // incremented, StartedAt is c.Now, and what the attempt before left (the
 // session, the reason) is cleared. ErrNotFound when nothing is pending.
 func (s *Events) Claim(ctx context.Context, c cyclone.Claim) (*cyclone.Event, error) {
-	e, err := one[eventDoc](s.c.FindOneAndUpdate(ctx, pending(c.Project), bson.D{
+	var e *cyclone.Event
+	tried := false
+	err := surely(ctx, func(ctx context.Context) (err error) {
+		if tried {
+			// The attempt whose answer was lost may have claimed one: nobody
+			// else has this worker's id.
+			e, err = s.claimed(ctx, c)
+			if !errors.Is(err, mongo.ErrNoDocuments) {
+				return err
+			}
+		}
+		tried = true
+		e, err = s.claim(ctx, c)
+		return err
+	})
+	if errors.Is(err, mongo.ErrNoDocuments) {
+		return nil, cyclone.NotFound("project %s has no pending event", c.Project)
+	}
+	return e, wrap(err, "claim event of project %s", c.Project)
+}
+
+// claimed is the running event of the project that has the claim's worker.
+func (s *Events) claimed(ctx context.Context, c cyclone.Claim) (*cyclone.Event, error) {
+	return one[eventDoc](s.c.FindOne(ctx, bson.D{
+		{Key: "status", Value: cyclone.StatusRunning}, {Key: "project", Value: c.Project}, {Key: "worker.id", Value: c.Worker},
+	}))
+}
+
+func (s *Events) claim(ctx context.Context, c cyclone.Claim) (*cyclone.Event, error) {
+	return one[eventDoc](s.c.FindOneAndUpdate(ctx, pending(c.Project), bson.D{
 		{Key: "$set", Value: bson.D{
 			{Key: "status", Value: cyclone.StatusRunning}, {Key: "reason", Value: ""}, {Key: "startedAt", Value: c.Now},
 			{Key: "worker.id", Value: c.Worker}, {Key: "worker.node", Value: c.Node},
@@ -60,22 +89,22 @@ func (s *Events) Claim(ctx context.Context, c cyclone.Claim) (*cyclone.Event, er
 		{Key: "$unset", Value: bson.D{{Key: "run.sessionHash", Value: ""}}},
 		{Key: "$inc", Value: bson.D{{Key: "worker.attempt", Value: 1}, {Key: "run.revision", Value: int64(1)}}},
 	}, options.FindOneAndUpdate().SetSort(byOne("number")).SetReturnDocument(options.After)))
-	if errors.Is(err, mongo.ErrNoDocuments) {
-		return nil, cyclone.NotFound("project %s has no pending event", c.Project)
-	}
-	return e, wrap(err, "claim event of project %s", c.Project)
 }
 
 // Renew extends the lease of an attempt and returns the event, or ErrConflict
 // when the attempt no longer holds it. A lease never gets shorter.
 func (s *Events) Renew(ctx context.Context, f cyclone.Fence, until time.Time) (*cyclone.Event, error) {
-	e, err := one[eventDoc](s.c.FindOneAndUpdate(ctx, bson.D{
-		{Key: "_id", Value: string(f.Event)}, {Key: "status", Value: cyclone.StatusRunning},
-		{Key: "worker.id", Value: f.Worker}, {Key: "worker.attempt", Value: f.Attempt},
-	}, bson.D{
-		{Key: "$max", Value: bson.D{{Key: "run.leaseUntil", Value: until}}},
-		{Key: "$inc", Value: bson.D{{Key: "run.revision", Value: int64(1)}}},
-	}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+	var e *cyclone.Event
+	err := surely(ctx, func(ctx context.Context) (err error) {
+		e, err = one[eventDoc](s.c.FindOneAndUpdate(ctx, bson.D{
+			{Key: "_id", Value: string(f.Event)}, {Key: "status", Value: cyclone.StatusRunning},
+			{Key: "worker.id", Value: f.Worker}, {Key: "worker.attempt", Value: f.Attempt},
+		}, bson.D{
+			{Key: "$max", Value: bson.D{{Key: "run.leaseUntil", Value: until}}},
+			{Key: "$inc", Value: bson.D{{Key: "run.revision", Value: int64(1)}}},
+		}, options.FindOneAndUpdate().SetReturnDocument(options.After)))
+		return err
+	})
 	if errors.Is(err, mongo.ErrNoDocuments) {
 		return nil, cyclone.Conflict("attempt %d of worker %s no longer holds event %s", f.Attempt, f.Worker, f.Event)
 	}

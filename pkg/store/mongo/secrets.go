@@ -33,7 +33,7 @@ func secretID(project cyclone.ProjectName, name string) string { return string(p
 func (s *Secrets) Put(ctx context.Context, secret *cyclone.Secret) error {
 	id := secretID(secret.Project, secret.Name)
 	doc := secretDoc{id, secret.Project, *secret, secret.Value}
-	err := again(func() error {
+	err := again(ctx, func(ctx context.Context) error {
 		_, err := s.c.ReplaceOne(ctx, byID(id), doc, options.Replace().SetUpsert(true))
 		return err
 	})
@@ -42,12 +42,14 @@ func (s *Secrets) Put(ctx context.Context, secret *cyclone.Secret) error {
 
 // again repeats an upsert that lost the race to insert: by then there is a
 // document to update.
-func again(upsert func() error) error {
-	err := upsert()
-	if mongo.IsDuplicateKeyError(err) {
-		err = upsert()
-	}
-	return err
+func again(ctx context.Context, upsert func(context.Context) error) error {
+	return surely(ctx, func(ctx context.Context) error {
+		err := upsert(ctx)
+		if mongo.IsDuplicateKeyError(err) {
+			err = upsert(ctx)
+		}
+		return err
+	})
 }
 
 // Find returns ErrNotFound when there is none.
@@ -105,7 +107,7 @@ func (s *Settings) Setting(ctx context.Context, name string) ([]byte, error) {
 // SetOnce stores a value unless there is one, and returns the one that holds.
 func (s *Settings) SetOnce(ctx context.Context, name string, value []byte) ([]byte, error) {
 	var holds []byte
-	err := again(func() (err error) {
+	err := again(ctx, func(ctx context.Context) (err error) {
 		holds, err = one[settingDoc](s.c.FindOneAndUpdate(ctx, byID(name),
 			bson.D{{Key: "$setOnInsert", Value: bson.D{{Key: "value", Value: notNil(value)}}}},
 			options.FindOneAndUpdate().SetUpsert(true).SetReturnDocument(options.After)))
@@ -116,7 +118,7 @@ func (s *Settings) SetOnce(ctx context.Context, name string, value []byte) ([]by
 
 // Set stores a value.
 func (s *Settings) Set(ctx context.Context, name string, value []byte) error {
-	err := again(func() error {
+	err := again(ctx, func(ctx context.Context) error {
 		_, err := s.c.UpdateOne(ctx, byID(name),
 			bson.D{{Key: "$set", Value: bson.D{{Key: "value", Value: notNil(value)}}}}, options.UpdateOne().SetUpsert(true))
 		return err

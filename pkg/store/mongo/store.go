@@ -28,10 +28,10 @@ import (
 
 const (
 	defaultDatabase = "cyclone"
-	// callTimeout bounds a call whose ctx has no deadline, elections included.
-	callTimeout = 30 * time.Second
 	// selectTimeout bounds the wait for a server that takes writes.
-	selectTimeout = 10 * time.Second
+	selectTimeout = 8 * time.Second
+	// connectTimeout bounds the wait for a server that does not even answer.
+	connectTimeout = 5 * time.Second
 	// pingTimeout bounds one attempt of Open and Ping.
 	pingTimeout  = 5 * time.Second
 	firstBackoff = 250 * time.Millisecond
@@ -54,9 +54,10 @@ type Store struct {
 }
 
 // Open connects to the database that a mongodb:// URI names ("cyclone" when it
-// names none) and makes the indexes. It waits for the server until ctx ends and
-// logs what it waits for. ErrInvalid when the URI cannot be used, ErrForbidden
-// when the server refuses the user.
+// names none), makes the indexes and brings older data up to date. It waits for
+// the server until ctx ends and logs what it waits for. ErrInvalid when the URI
+// cannot be used or a newer server wrote the data, ErrForbidden when the server
+// refuses the user.
 //
 // The observer may be nil; it is called from any goroutine and must not block.
 func Open(ctx context.Context, uri string, observe Observer, log *slog.Logger) (*Store, error) {
@@ -71,6 +72,9 @@ func Open(ctx context.Context, uri string, observe Observer, log *slog.Logger) (
 	}
 	if o.ServerSelectionTimeout == nil {
 		o.SetServerSelectionTimeout(selectTimeout)
+	}
+	if o.ConnectTimeout == nil {
+		o.SetConnectTimeout(connectTimeout)
 	}
 	watch(o, observe)
 	client, err := mongo.Connect(o)
@@ -107,13 +111,21 @@ func database(uri string) string {
 	return defaultDatabase
 }
 
-// wait tries until the server answers and the indexes stand.
+// prepare brings data and indexes of a server that answers up to date.
+func (s *Store) prepare(ctx context.Context, log *slog.Logger) error {
+	if err := s.Ping(ctx); err != nil {
+		return err
+	}
+	if err := s.makeIndexes(ctx); err != nil {
+		return err
+	}
+	return s.upgrade(ctx, log)
+}
+
+// wait tries until the server answers and the data is ready.
 func (s *Store) wait(ctx context.Context, hosts string, log *slog.Logger) error {
 	for backoff := firstBackoff; ; backoff = min(2*backoff, longestWait) {
-		err := s.Ping(ctx)
-		if err == nil {
-			err = s.makeIndexes(ctx)
-		}
+		err := s.prepare(ctx, log)
 		var refused mongo.ServerError
 		switch {
 		case err == nil:
@@ -139,11 +151,15 @@ func (s *Store) Close() error {
 	return s.client.Disconnect(ctx)
 }
 
-// Ping returns ErrUnavailable with the reason when no server takes writes.
+// Ping returns ErrUnavailable with the reason when no server takes writes, and
+// ErrInvalid when a newer server has taken the data over.
 func (s *Store) Ping(ctx context.Context) error {
 	ctx, stop := context.WithTimeout(ctx, pingTimeout)
 	defer stop()
-	return wrap(s.client.Ping(ctx, readpref.Primary()), "reach MongoDB")
+	if err := s.client.Ping(ctx, readpref.Primary()); err != nil {
+		return wrap(err, "reach MongoDB")
+	}
+	return s.refuseNewer(ctx)
 }
 
 // indexes that the queries of this package use, by collection.
@@ -174,6 +190,8 @@ type index struct {
 }
 
 func (s *Store) makeIndexes(ctx context.Context) error {
+	ctx, stop := long(ctx)
+	defer stop()
 	db := s.Events.c.Database()
 	for name, list := range indexes {
 		models := make([]mongo.IndexModel, len(list))

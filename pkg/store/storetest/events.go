@@ -78,8 +78,29 @@ var events = []clause{
 		must(t, s.Events.Create(t.Context(), e))
 		same(t, cyclone.EventID("mine"), e.ID, "id")
 		twin := newEvent("orders")
-		twin.ID = "mine"
+		twin.ID, twin.CreatedAt = "mine", at(1)
 		is(t, s.Events.Create(t.Context(), twin), cyclone.ErrConflict, "Create with a taken id")
+	}},
+	{"Create may be repeated when its outcome is not known: there is one event, and it is the caller's", func(t *testing.T, s Stores) {
+		create(t, s, "orders", 2)
+		for _, key := range []string{"", "github/orders/1/0"} {
+			e := newEvent("orders")
+			e.Run.Key = key
+			must(t, s.Events.Create(t.Context(), e))
+			again := newEvent("orders")
+			again.ID, again.CreatedAt, again.Run.Key = e.ID, e.CreatedAt, key
+			for _, err := range together(10, func(int) error { return s.Events.Create(t.Context(), new(*again)) }) {
+				must(t, err)
+			}
+			must(t, s.Events.Create(t.Context(), again))
+			same(t, e, again, "event that was created again")
+			other := newEvent("orders")
+			other.Run.Key = key
+			if key != "" {
+				is(t, s.Events.Create(t.Context(), other), cyclone.ErrConflict, "another event with the key")
+			}
+		}
+		same(t, 4, must1(s.Events.List(t.Context(), cyclone.EventQuery{}))(t).Total, "events")
 	}},
 	{"ids sort by creation", func(t *testing.T, s Stores) {
 		var ids []string
