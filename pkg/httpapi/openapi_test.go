@@ -109,6 +109,7 @@ func TestSchemasMatchTypes(t *testing.T) {
 	for name, v := range map[string]any{
 		"Project": projectAnswer{}, "Event": cyclone.Event{}, "Secret": cyclone.Secret{}, "Delivery": cyclone.Delivery{},
 		"StartRequest": cyclone.StartRequest{}, "StageState": cyclone.StageState{}, "Line": cyclone.Line{},
+		"Node": nodeAnswer{}, "RetentionReport": cyclone.RetentionReport{}, "Worker": workerAnswer{},
 		"Version": httpapi.Version{}, "Identity": httpapi.Identity{},
 	} {
 		typed := typeFields("", reflect.TypeOf(v))
@@ -130,6 +131,26 @@ type projectAnswer struct {
 	cyclone.Project
 	WebhookSecret string            `json:"webhookSecret"`
 	WebhookURLs   map[string]string `json:"webhookUrls"`
+}
+
+// nodeAnswer is a node as the API shows it.
+type nodeAnswer struct {
+	cyclone.Node
+	Running int  `json:"running"`
+	Gone    bool `json:"gone"`
+}
+
+// workerAnswer is a worker as the API shows it.
+type workerAnswer struct {
+	ID         cyclone.WorkerID    `json:"id"`
+	Node       string              `json:"node"`
+	Attempt    int                 `json:"attempt"`
+	Event      cyclone.EventID     `json:"event"`
+	Project    cyclone.ProjectName `json:"project"`
+	Number     int64               `json:"number"`
+	StartedAt  *time.Time          `json:"startedAt"`
+	LeaseUntil time.Time           `json:"leaseUntil"`
+	LastSeen   *time.Time          `json:"lastSeen"`
 }
 
 func typeFields(path string, t reflect.Type) []string {

@@ -30,6 +30,7 @@ var projectChecks = []func(*cyclone.Project, *cyclone.InvalidError){
 	checkCronTriggers,
 	checkNotifications,
 	checkLimits,
+	checkRetention,
 }
 
 // checkProject reports everything that is wrong with a project at once.
@@ -202,5 +203,36 @@ func checkLimits(p *cyclone.Project, bad *cyclone.InvalidError) {
 	}
 	if l.Concurrency < 0 || l.Concurrency > 1000 {
 		bad.Add("limits.concurrency", "must be a whole number from 0 (no limit) to 1000")
+	}
+	if l.OnWorkerLost != "" {
+		checkOneOf("limits.onWorkerLost", string(l.OnWorkerLost), bad, string(cyclone.LostRetry), string(cyclone.LostFail))
+	}
+}
+
+func checkRetention(p *cyclone.Project, bad *cyclone.InvalidError) {
+	if p.Retention == nil {
+		return
+	}
+	for _, part := range []struct {
+		field string
+		keep  *cyclone.Keep
+	}{{"events", p.Retention.Events}, {"logs", p.Retention.Logs}, {"deliveries", p.Retention.Deliveries}} {
+		if part.keep == nil {
+			continue
+		}
+		checkCount("retention."+part.field+".days", part.keep.Days, bad)
+		checkCount("retention."+part.field+".count", part.keep.Count, bad)
+	}
+	if p.Retention.Minimum != nil {
+		checkCount("retention.minimum", *p.Retention.Minimum, bad)
+	}
+}
+
+// mostKept bounds what retention is given: more is surely a mistake.
+const mostKept = 1_000_000
+
+func checkCount(field string, n int, bad *cyclone.InvalidError) {
+	if n < 0 || n > mostKept {
+		bad.Add(field, "must be a whole number from 0 to %d", mostKept)
 	}
 }

@@ -41,16 +41,24 @@ func (s *Server) Routes() []Route {
 		project = v1 + "/projects/{project}"
 		event   = v1 + "/events/{event}"
 		cluster = v1 + "/clusters/{cluster}"
+		node    = v1 + "/nodes/{node}"
 	)
 	return []Route{
 		{"GET", "/healthz", Open, nil, s.health},
 		{"GET", "/readyz", Open, nil, s.readiness},
 		{"GET", "/docs", Open, nil, s.docs},
+		{"GET", "/metrics", User, nil, s.showMetrics},
 		{"GET", v1 + "/version", User, nil, s.version},
 		{"GET", v1 + "/openapi.json", User, nil, s.openAPI},
 		{"GET", v1 + "/me", User, nil, s.me},
 		{"GET", v1 + "/workers", User, pageQuery, s.workers},
 		{"POST", v1 + "/lint", User, nil, s.lint},
+		{"POST", v1 + "/retention", Admin, []string{"dryRun"}, s.applyRetention},
+
+		{"GET", v1 + "/nodes", User, pageQuery, s.listNodes},
+		{"GET", node, User, nil, s.showNode},
+		{"PATCH", node, Admin, nil, s.patchNode},
+		{"DELETE", node, Admin, nil, s.deleteNode},
 
 		{"GET", v1 + "/projects", User, pageQuery, s.listProjects},
 		{"POST", v1 + "/projects", User, nil, s.createProject},

@@ -18,6 +18,7 @@ import (
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/livelog"
+	"cyclone/pkg/metrics"
 )
 
 // Server answers the API. All fields without "optional" must be set before
@@ -37,6 +38,14 @@ type Server struct {
 	// Forges are the drivers by the name in the hooks' address: "github", ...
 	Forges map[string]cyclone.Forge
 	Auth   Authenticator
+	// Nodes are the places where workers are started. Without them (a test,
+	// say) nothing is known of any node.
+	Nodes cyclone.NodeStore
+	// Retention removes what is no longer kept; optional.
+	Retention retention
+	// Metrics and Census are what /metrics shows; optional.
+	Metrics *metrics.Metrics
+	Census  cyclone.Census
 	// CheckCluster reaches for a cluster with its credentials; optional.
 	CheckCluster func(ctx context.Context, access cyclone.ClusterAccess) error
 	// Ready are the conditions of /readyz.
@@ -85,6 +94,11 @@ type progress interface {
 	recorder
 	Cancel(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
 	Approve(ctx context.Context, id cyclone.EventID, actor string) (*cyclone.Event, error)
+}
+
+// retention removes what is no longer kept, or only says what it would remove.
+type retention interface {
+	Apply(ctx context.Context, dry bool) (cyclone.RetentionReport, error)
 }
 
 // attempts lets a worker in and tells it when to stop.

@@ -74,6 +74,8 @@ type workerView struct {
 	Number     int64               `json:"number"`
 	StartedAt  *time.Time          `json:"startedAt,omitempty"`
 	LeaseUntil time.Time           `json:"leaseUntil"`
+	// LastSeen is when the worker was last heard of; nil before it connects.
+	LastSeen *time.Time `json:"lastSeen,omitempty"`
 }
 
 func (s *Server) workers(w http.ResponseWriter, r *http.Request) error {
@@ -86,8 +88,50 @@ func (s *Server) workers(w http.ResponseWriter, r *http.Request) error {
 		views = append(views, workerView{
 			ID: e.Worker.ID, Node: e.Worker.Node, Attempt: e.Worker.Attempt,
 			Event: e.ID, Project: e.Project, Number: e.Number,
-			StartedAt: e.StartedAt, LeaseUntil: e.Run.LeaseUntil,
+			StartedAt: e.StartedAt, LeaseUntil: e.Run.LeaseUntil, LastSeen: lastSeen(e),
 		})
 	}
 	return writePage(w, r, views, func(v workerView) string { return string(v.ID) })
+}
+
+// lastSeen follows from the lease, which every sign of life extends by the
+// same time. Before the worker connects the lease is the launch's.
+func lastSeen(e *cyclone.Event) *time.Time {
+	if e.Run.SessionHash == nil || e.Run.LeaseUntil.IsZero() {
+		return nil
+	}
+	seen := e.Run.LeaseUntil.Add(-cyclone.LeaseTime)
+	if e.StartedAt != nil && seen.Before(*e.StartedAt) {
+		return nil
+	}
+	return &seen
+}
+
+func (s *Server) showMetrics(w http.ResponseWriter, r *http.Request) error {
+	if s.Metrics == nil {
+		return cyclone.NotFound("this server keeps no metrics")
+	}
+	s.Metrics.Handler(s.Census).ServeHTTP(w, r)
+	return nil
+}
+
+// applyRetention removes what is no longer kept at once, without waiting for
+// the time at which the server does it by itself.
+func (s *Server) applyRetention(w http.ResponseWriter, r *http.Request) error {
+	q := queryOf(r)
+	dry := q.flag("dryRun")
+	if err := q.bad.OrNil(); err != nil {
+		return err
+	}
+	if s.Retention == nil {
+		return cyclone.NotFound("this server removes nothing by age or number")
+	}
+	report, err := s.Retention.Apply(r.Context(), dry)
+	if err != nil {
+		return fmt.Errorf("apply retention: %w", err)
+	}
+	if report.Projects == nil {
+		report.Projects = []cyclone.ProjectRetention{}
+	}
+	return show(w, report)
 }
