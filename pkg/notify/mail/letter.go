@@ -3,10 +3,8 @@ package mail
 import (
 	"context"
 	"errors"
-	"fmt"
 	"io"
 	netmail "net/mail"
-	"net/textproto"
 
 	"github.com/go-gomail/gomail"
 
@@ -21,29 +19,36 @@ type letter struct {
 	from  *netmail.Address
 	event *cyclone.Event
 	log   *eventLog
-	logs  cyclone.LogStore
 	url   string
 	limit int64 // of the server for one message; 0 for none known
 }
 
-// send hands the letter to the server for one recipient, without the log when
-// the server does not take that much.
+// send hands the letter to the server for one recipient: with the complete
+// log, or where that is too large with its beginning and end, or with neither.
 func (l *letter) send(ctx context.Context, s *session, to string) error {
 	address, err := netmail.ParseAddress(to)
 	if err != nil {
-		return &refusedError{fmt.Errorf("%q is not a mail address: %w", to, err)}
+		return refused("%q is not a mail address: %v", to, err)
 	}
-	attach := l.limit == 0 || l.log.encoded()+room <= l.limit
-	err = l.post(ctx, s, address, attach)
-	var answer *textproto.Error
-	if attach && l.log.lines > 0 && errors.As(err, &answer) && answer.Code == 552 {
-		return l.post(ctx, s, address, false)
+	for _, form := range []func(context.Context) (*attachment, error){l.log.whole, l.log.excerpt, l.log.nothing} {
+		a, failed := form(ctx)
+		if failed != nil {
+			return failed
+		}
+		if a == nil || a.name != "" && l.limit > 0 && a.encoded()+room > l.limit {
+			continue
+		}
+		err = l.post(ctx, s, address, a)
+		var large *tooLargeError
+		if !errors.As(err, &large) || a.name == "" || !s.usable() {
+			return err
+		}
 	}
 	return err
 }
 
-func (l *letter) post(ctx context.Context, s *session, to *netmail.Address, attach bool) error {
-	summary := summarize(l.event, l.log, l.url, attach)
+func (l *letter) post(ctx context.Context, s *session, to *netmail.Address, a *attachment) error {
+	summary := summarize(l.event, l.log.tail, l.url, a)
 	text, html, err := summary.render()
 	if err != nil {
 		return err
@@ -60,14 +65,10 @@ func (l *letter) post(ctx context.Context, s *session, to *netmail.Address, atta
 	m.SetBody("text/plain", text)
 	m.AddAlternative("text/html", html)
 	var failed error
-	if name := l.log.attachment(l.event); attach && name != "" {
-		kind := "text/plain; charset=UTF-8"
-		if l.log.small == nil {
-			kind = "application/gzip"
-		}
-		m.Attach(name, gomail.SetHeader(map[string][]string{"Content-Type": {kind + `; name="` + name + `"`}}),
+	if a.name != "" {
+		m.Attach(a.name, gomail.SetHeader(map[string][]string{"Content-Type": {a.kind + `; name="` + a.name + `"`}}),
 			gomail.SetCopyFunc(func(w io.Writer) error {
-				failed = l.log.copyLog(ctx, l.logs, l.event.ID, w)
+				failed = a.write(ctx, w)
 				return failed
 			}))
 	}

@@ -1,5 +1,6 @@
 // Package mail tells people by email how an event ended: a summary as text and
-// HTML with the complete log attached.
+// HTML with the complete log attached, compressed when it is larger than 1 MiB.
+// Of a log that is too large for a mail, beginning and end are attached.
 //
 // Every recipient gets a message of its own. gomail composes it; the talk with
 // the server is this package's, because gomail's own has no deadline, falls
@@ -11,6 +12,7 @@
 package mail
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/tls"
@@ -40,6 +42,10 @@ const (
 // DefaultTimeout is how long telling all recipients of one event may take.
 const DefaultTimeout = 5 * time.Minute
 
+// DefaultAttach is the size of a compressed log up to which it is attached as a
+// whole: mail servers refuse more, and readers of mail cannot open it.
+const DefaultAttach cyclone.Size = 10 << 20
+
 // remembered is how many events' delivered recipients are kept in memory.
 const remembered = 1000
 
@@ -62,6 +68,10 @@ type Notifier struct {
 	Logs     cyclone.LogStore
 	// Timeout is for all recipients of one event; DefaultTimeout when zero.
 	Timeout time.Duration
+	// Attach is DefaultAttach when zero. Of a log that is larger when it is
+	// compressed, or has more than 12 times as much text, only beginning and
+	// end are attached, and not all of it is read.
+	Attach cyclone.Size
 	// Log gets the recipients that a server refused for good; slog.Default
 	// when nil.
 	Log *slog.Logger
@@ -75,19 +85,15 @@ var _ cyclone.Notifier = (*Notifier)(nil)
 
 // Notify sends the summary of a final event to every recipient of the project
 // that has not got it yet. It returns an error when somebody is to be tried
-// again later; a recipient whom the server refuses for good is logged and not
-// tried again. Message ids depend on event and recipient alone, so that a
+// again later. A recipient whom the server refuses for good is logged and not
+// tried again; when nobody else is left the error is an ErrForbidden. Message ids depend on event and recipient alone, so that a
 // message which arrives twice after all can be seen to be the same.
 func (n *Notifier) Notify(ctx context.Context, p *cyclone.Project, e *cyclone.Event) error {
 	recipients := n.waiting(p, e)
 	if len(recipients) == 0 {
 		return nil
 	}
-	timeout := n.Timeout
-	if timeout == 0 {
-		timeout = DefaultTimeout
-	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeout(ctx, cmp.Or(n.Timeout, DefaultTimeout))
 	defer cancel()
 	if err := n.tell(ctx, e, recipients); err != nil {
 		return fmt.Errorf("mail summary of event %s by %s: %w", e.ID, n.address(), err)
@@ -100,7 +106,7 @@ func (n *Notifier) tell(ctx context.Context, e *cyclone.Event, recipients []stri
 	if err != nil {
 		return cyclone.Invalid("smtp from", "%q is not a mail address: %v", n.From, err)
 	}
-	log, err := readLog(ctx, n.Logs, e)
+	log, err := readLog(ctx, n.Logs, e, int64(cmp.Or(n.Attach, DefaultAttach)))
 	if err != nil {
 		return err
 	}
@@ -109,9 +115,9 @@ func (n *Notifier) tell(ctx context.Context, e *cyclone.Event, recipients []stri
 		return err
 	}
 	defer s.close()
-	letter := &letter{from: from, event: e, log: log, logs: n.Logs, url: n.eventURL(e), limit: s.limit()}
-	var later error
-	for _, to := range recipients {
+	letter := &letter{from: from, event: e, log: log, url: n.eventURL(e), limit: s.limit()}
+	var later, never error
+	for i, to := range recipients {
 		err := letter.send(ctx, s, to)
 		var refused *refusedError
 		switch {
@@ -120,15 +126,19 @@ func (n *Notifier) tell(ctx context.Context, e *cyclone.Event, recipients []stri
 		case errors.As(err, &refused):
 			n.logger().WarnContext(ctx, "mail recipient refused for good", "event", e.ID, "recipient", to, "error", err)
 			n.remember(e.ID, to)
+			never = errors.Join(never, fmt.Errorf("send to %s: %w", to, err))
 		default:
 			later = errors.Join(later, fmt.Errorf("send to %s: %w", to, err))
 		}
 		if err != nil && !s.usable() {
-			return later
+			if left := len(recipients) - i - 1; left > 0 {
+				later = errors.Join(later, cyclone.Unavailable("%d more recipients wait: the mail server ended the connection", left))
+			}
+			return cmp.Or(later, never)
 		}
 	}
 	s.quit()
-	return later
+	return cmp.Or(later, never)
 }
 
 // waiting lists the project's recipients, each once, without those who need

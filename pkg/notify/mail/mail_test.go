@@ -168,7 +168,7 @@ func TestSecurity(t *testing.T) {
 		{"none with login", insecure, nil, mail.None, "ci", password, nil, "PLAIN ci", nil, ""},
 		{"login mechanism", login, nil, mail.None, "ci", password, nil, "LOGIN ci", nil, ""},
 		{"unknown mechanism", other, nil, mail.None, "ci", password, nil, "", cyclone.ErrUnavailable, "XOAUTH2"},
-		{"wrong password", starttls, nil, mail.STARTTLS, "ci", "nope", trusting, "", cyclone.ErrForbidden, "login of ci"},
+		{"wrong password", starttls, nil, mail.STARTTLS, "ci", "nope", trusting, "", cyclone.ErrUnavailable, "login of ci"},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
@@ -274,5 +274,87 @@ func TestHeadersAreSafe(t *testing.T) {
 		if m.to != "dev@example.com" || m.from != "ci@example.com" {
 			t.Errorf("a message from %s to %s", m.from, m.to)
 		}
+	}
+}
+
+// What a server refuses for good is not tried again, and says so by its kind;
+// everything else is, whoever else got the message.
+func TestRefusals(t *testing.T) {
+	for _, tt := range []struct {
+		name    string
+		answers map[string]int // by recipient
+		data    int            // of the message itself
+		from    int            // of the sender
+		want    error          // of the first try; nil for success
+		arrived int
+	}{
+		{"no such user", map[string]int{"a@example.com": 550}, 0, 0, cyclone.ErrForbidden, 1},
+		{"no such users", map[string]int{"a@example.com": 550, "b@example.com": 553}, 0, 0, cyclone.ErrForbidden, 0},
+		{"relaying denied", map[string]int{"a@example.com": 554}, 0, 0, cyclone.ErrForbidden, 1},
+		{"mailbox full", map[string]int{"a@example.com": 552}, 0, 0, errAny, 1},
+		{"greylisted", map[string]int{"a@example.com": 450}, 0, 0, errAny, 1},
+		{"one never, one later", map[string]int{"a@example.com": 550, "b@example.com": 451}, 0, 0, errAny, 0},
+		{"spam", nil, 554, 0, cyclone.ErrForbidden, 0},
+		{"out of disk", nil, 452, 0, errAny, 0},
+		{"sender refused", nil, 0, 550, cyclone.ErrForbidden, 0},
+		{"login wanted", nil, 0, 530, cyclone.ErrUnavailable, 0},
+		{"busy", nil, 0, 421, errAny, 0},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			box := serve(t, nil, func(m *mailbox) {
+				for to, code := range tt.answers {
+					m.refuse[to] = &smtp.SMTPError{Code: code, Message: "says the server"}
+				}
+				if tt.data != 0 {
+					m.refuseData = &smtp.SMTPError{Code: tt.data, Message: "says the server"}
+				}
+				if tt.from != 0 {
+					m.refuseFrom = &smtp.SMTPError{Code: tt.from, Message: "says the server"}
+				}
+			})
+			n, p := plain(box, &logs{}), project("a@example.com", "b@example.com")
+			err := n.Notify(t.Context(), p, success())
+			if err == nil || tt.want != errAny && !errors.Is(err, tt.want) || !strings.Contains(err.Error(), "says the server") {
+				t.Errorf("%v, want %v with what the server said", err, tt.want)
+			}
+			forGood := errors.Is(err, cyclone.ErrForbidden) || errors.Is(err, cyclone.ErrInvalid)
+			if forGood != (tt.want == cyclone.ErrForbidden) {
+				t.Errorf("%v is for good: %v", err, forGood)
+			}
+			if len(box.all()) != tt.arrived {
+				t.Errorf("%d messages arrived, want %d", len(box.all()), tt.arrived)
+			}
+			box.mu.Lock()
+			box.refuse, box.refuseData, box.refuseFrom = nil, nil, nil
+			box.mu.Unlock()
+			if err := n.Notify(t.Context(), p, success()); err != nil {
+				t.Errorf("the second try: %v", err)
+			}
+			told := map[string]int{}
+			for _, m := range box.all() {
+				told[m.to]++
+			}
+			for _, to := range []string{"a@example.com", "b@example.com"} {
+				refused := tt.want == cyclone.ErrForbidden && (tt.answers == nil || tt.answers[to] != 0) || tt.answers[to] == 550
+				if want := map[bool]int{false: 1}[refused]; told[to] != want {
+					t.Errorf("%s was told %d times, want %d", to, told[to], want)
+				}
+			}
+		})
+	}
+}
+
+// A server that ends the connection at a refusal has not told the others yet.
+func TestRefusedAndClosed(t *testing.T) {
+	box := serve(t, nil, func(m *mailbox) {
+		m.refuse["a@example.com"] = &smtp.SMTPError{Code: 550, Message: "no such user"}
+		m.hangUp = true
+	})
+	n, p := plain(box, &logs{}), project("a@example.com", "b@example.com")
+	if err := n.Notify(t.Context(), p, success()); !errors.Is(err, cyclone.ErrUnavailable) || errors.Is(err, cyclone.ErrForbidden) {
+		t.Errorf("%v; somebody is still to be told", err)
+	}
+	if err := n.Notify(t.Context(), p, success()); err != nil || len(box.all()) != 1 {
+		t.Errorf("%v, %d messages", err, len(box.all()))
 	}
 }

@@ -41,7 +41,11 @@ type mailbox struct {
 	messages []message
 	logins   []string
 	refuse   map[string]*smtp.SMTPError // by recipient
-	accepts  []string                   // mechanisms
+	hangUp   bool                       // after a refusal of a recipient
+	// What is said to the message, and to its sender.
+	refuseData, refuseFrom *smtp.SMTPError
+	limit                  int64    // of a message, which is not told beforehand; 0 for none
+	accepts                []string // mechanisms
 }
 
 type message struct {
@@ -80,7 +84,9 @@ type discard struct{}
 func (discard) Printf(string, ...any) {}
 func (discard) Println(...any)        {}
 
-func (m *mailbox) NewSession(*smtp.Conn) (smtp.Session, error) { return &session{box: m}, nil }
+func (m *mailbox) NewSession(c *smtp.Conn) (smtp.Session, error) {
+	return &session{box: m, conn: c}, nil
+}
 
 func (m *mailbox) all() []message {
 	m.mu.Lock()
@@ -90,6 +96,7 @@ func (m *mailbox) all() []message {
 
 type session struct {
 	box      *mailbox
+	conn     *smtp.Conn
 	from, to string
 }
 
@@ -130,6 +137,11 @@ func (l *loginServer) Next(response []byte) ([]byte, bool, error) {
 func (s *session) Reset()        {}
 func (s *session) Logout() error { return nil }
 func (s *session) Mail(from string, _ *smtp.MailOptions) error {
+	s.box.mu.Lock()
+	defer s.box.mu.Unlock()
+	if err := s.box.refuseFrom; err != nil {
+		return err
+	}
 	s.from = from
 	return nil
 }
@@ -138,6 +150,10 @@ func (s *session) Rcpt(to string, _ *smtp.RcptOptions) error {
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
 	if err := s.box.refuse[to]; err != nil {
+		if s.box.hangUp {
+			// The answer is still on its way: nothing more is read.
+			_ = s.conn.Conn().SetReadDeadline(time.Now())
+		}
 		return err
 	}
 	s.to = to
@@ -149,8 +165,14 @@ func (s *session) Data(r io.Reader) error {
 	if err != nil {
 		return err
 	}
+	if s.box.limit > 0 && int64(len(raw)) > s.box.limit {
+		return &smtp.SMTPError{Code: 552, Message: "too large"}
+	}
 	s.box.mu.Lock()
 	defer s.box.mu.Unlock()
+	if err := s.box.refuseData; err != nil {
+		return err
+	}
 	s.box.messages = append(s.box.messages, message{s.from, s.to, raw})
 	return nil
 }
@@ -278,6 +300,13 @@ func (l *logs) Chunks(_ context.Context, _ cyclone.EventID, from int64, limit in
 		}
 	}
 	return found, nil
+}
+
+func (l *logs) Last(context.Context, cyclone.EventID) (int64, error) {
+	if len(l.chunks) == 0 {
+		return 0, nil
+	}
+	return l.chunks[len(l.chunks)-1].Last(), nil
 }
 
 // stored makes a store of the lines, so many to a chunk.

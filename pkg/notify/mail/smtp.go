@@ -28,11 +28,34 @@ type session struct {
 	broken bool        // in the middle of a message that must not be ended
 }
 
-// refusedError is a recipient whom the server will never take.
-type refusedError struct{ err error }
+// refusedError is a message that the server will never take for its recipient.
+type refusedError struct{ text string }
 
-func (e *refusedError) Error() string { return e.err.Error() }
-func (e *refusedError) Unwrap() error { return e.err }
+func (e *refusedError) Error() string { return e.text }
+
+// Unwrap tells who tries again that there is no use.
+func (e *refusedError) Unwrap() error { return cyclone.ErrForbidden }
+
+func refused(format string, args ...any) error { return &refusedError{fmt.Sprintf(format, args...)} }
+
+// tooLargeError is a message that the server might take without its attachment.
+type tooLargeError struct{ error }
+
+func (e *tooLargeError) Unwrap() error { return e.error }
+
+// answer sorts what the server said. A code of 5xx is its last word, unless it
+// is about the login, which whoever runs the server can mend; everything else
+// can be better the next time.
+func answer(what string, err error) error {
+	var said *textproto.Error
+	switch {
+	case !errors.As(err, &said) || said.Code < 500:
+		return fmt.Errorf("%s: %w", what, err)
+	case said.Code == 530 || said.Code == 534 || said.Code == 535 || said.Code == 538:
+		return cyclone.Unavailable("%s: the mail server wants another login; correct the SMTP username, password or security: %v", what, said)
+	}
+	return refused("%s: the mail server refuses it for good: %v", what, said)
+}
 
 func (n *Notifier) address() string {
 	port := n.Port
@@ -115,12 +138,16 @@ func (n *Notifier) login(client *smtp.Client) error {
 	default:
 		return cyclone.Unavailable("the mail server takes no login by PLAIN or LOGIN (it offers %q)", offered)
 	}
-	err := client.Auth(auth)
-	var answer *textproto.Error
-	if errors.As(err, &answer) {
-		return cyclone.Forbidden("the mail server refuses the login of %s: %v", n.Username, answer)
+	if err := client.Auth(auth); err != nil {
+		if code(err) == 0 {
+			return err
+		}
+		// Also a refusal for good is tried again: nothing is wrong with the
+		// message, and a wrong password is mended sooner than mails are told
+		// anew.
+		return cyclone.Unavailable("the mail server refuses the login of %s; correct the SMTP username or password: %v", n.Username, err)
 	}
-	return err
+	return nil
 }
 
 // plainAuth is AUTH PLAIN. Unlike net/smtp's it leaves it to Security whether
@@ -164,18 +191,17 @@ func (s *session) limit() int64 {
 // send hands one message to the server.
 func (s *session) send(from, to string, msg io.WriterTo) error {
 	if err := s.client.Mail(from); err != nil {
-		return s.conn.why(fmt.Errorf("sender %s: %w", from, err))
+		return s.conn.why(answer("sender "+from, err))
 	}
 	if err := s.client.Rcpt(to); err != nil {
-		var answer *textproto.Error
-		if errors.As(err, &answer) && answer.Code >= 550 && answer.Code <= 553 && answer.Code != 552 {
-			return &refusedError{err}
+		if code(err) == mailboxFull {
+			return fmt.Errorf("recipient: %w", err)
 		}
-		return s.conn.why(fmt.Errorf("recipient: %w", err))
+		return s.conn.why(answer("recipient", err))
 	}
 	w, err := s.client.Data()
 	if err != nil {
-		return s.conn.why(fmt.Errorf("begin message: %w", err))
+		return s.conn.why(answer("begin message", err))
 	}
 	// gomail forgets errors of its writer, so they are kept here. After one
 	// the message must not be ended: half of it would be delivered.
@@ -185,9 +211,29 @@ func (s *session) send(from, to string, msg io.WriterTo) error {
 		return s.conn.why(errors.Join(kept.err, err))
 	}
 	if err := w.Close(); err != nil {
-		return s.conn.why(fmt.Errorf("end message: %w", err))
+		large := code(err) == tooLarge
+		if err = answer("end message", err); large {
+			return &tooLargeError{err}
+		}
+		return s.conn.why(err)
 	}
 	return nil
+}
+
+// 552 is said of a recipient whose mailbox is full now, and of a message that
+// is larger than the server takes.
+const (
+	mailboxFull = 552
+	tooLarge    = 552
+)
+
+// code is the number of the server's answer, 0 when there is none.
+func code(err error) int {
+	var said *textproto.Error
+	if !errors.As(err, &said) {
+		return 0
+	}
+	return said.Code
 }
 
 // usable reports whether the server takes another message after one that

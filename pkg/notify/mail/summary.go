@@ -31,7 +31,7 @@ type summary struct {
 	Stages  []row
 	Tail    []string
 	URL     string
-	// Attached names the attached log; Omitted says why there is none.
+	// Attached names the attached log; Omitted says why it is not complete.
 	Attached, Omitted string
 }
 
@@ -45,10 +45,13 @@ type row struct {
 	Error    string
 }
 
-func summarize(e *cyclone.Event, l *eventLog, url string, attach bool) *summary {
+func summarize(e *cyclone.Event, tail []string, url string, a *attachment) *summary {
 	s := &summary{
 		Subject: subject(e), Event: e, Failed: e.Status != cyclone.StatusSuccess && e.Status != cyclone.StatusSkipped,
-		Facts: facts(e), URL: url, Tail: l.tail, Attached: l.attachment(e),
+		Facts: facts(e), URL: url, Omitted: a.says,
+	}
+	for _, line := range tail {
+		s.Tail = append(s.Tail, clean(line[:min(len(line), 4<<10)], 300))
 	}
 	for _, stage := range e.Stages {
 		r := row{Name: string(stage.Name), Status: stage.Status, Duration: duration(stage.StartedAt, stage.FinishedAt)}
@@ -60,11 +63,10 @@ func summarize(e *cyclone.Event, l *eventLog, url string, attach bool) *summary 
 		s.Stages = append(s.Stages, r)
 	}
 	switch {
-	case s.Attached == "":
-		s.Omitted = "The event has no log."
-	case !attach:
-		s.Attached = ""
-		s.Omitted = fmt.Sprintf("The complete log (%d lines, %s) is larger than the mail server takes.", l.lines, bytesText(l.size))
+	case a.says == "":
+		s.Attached = a.name
+	case url != "" && a.more:
+		s.Omitted += " All of it is behind the link above."
 	}
 	return s
 }
@@ -205,11 +207,4 @@ func at(t *time.Time) string {
 		return ""
 	}
 	return t.UTC().Format("2006-01-02 15:04:05 UTC")
-}
-
-func bytesText(n int64) string {
-	if n < 1<<20 {
-		return fmt.Sprintf("%d KiB", (n+1023)/1024)
-	}
-	return fmt.Sprintf("%.1f MiB", float64(n)/(1<<20))
 }
