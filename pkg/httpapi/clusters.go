@@ -261,6 +261,7 @@ func (s *Server) checkCluster(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	takeTime(r)
 	ctx, cancel := context.WithTimeout(r.Context(), checkTimeout)
 	defer cancel()
 	if err := s.CheckCluster(ctx, access); err != nil {

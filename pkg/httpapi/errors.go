@@ -3,6 +3,7 @@ package httpapi
 import (
 	"context"
 	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 
@@ -67,6 +68,10 @@ func cause(err error) error {
 	var store *storeError
 	if errors.As(err, &store) {
 		return store.cause
+	}
+	var slow *slowError
+	if errors.As(err, &slow) {
+		return fmt.Errorf("%w: %w", errSlowStore, slow.cause)
 	}
 	return err
 }

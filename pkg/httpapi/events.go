@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"fmt"
 	"net/http"
 	"regexp"
 	"strings"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -24,8 +26,47 @@ func (s *Server) event(r *http.Request) (*cyclone.Event, error) {
 	return e, nil
 }
 
-// eventView writes empty lists as [].
-func eventView(e *cyclone.Event) *cyclone.Event {
+// eventWithLog finds the event of the address, whose log must still be kept:
+// an empty answer would look as if it had printed nothing.
+func (s *Server) eventWithLog(r *http.Request) (*cyclone.Event, error) {
+	e, err := s.event(r)
+	if err != nil {
+		return nil, err
+	}
+	if e.LogRemovedAt != nil {
+		return nil, logRemoved(e)
+	}
+	return e, nil
+}
+
+func logRemoved(e *cyclone.Event) error {
+	return cyclone.NotFound("the log of event #%d was removed on %s by retention", e.Number, e.LogRemovedAt.UTC().Format(time.DateOnly))
+}
+
+// eventViews shows events as they are now: empty lists as [], and of those
+// that are pending what they wait for, which is stored nowhere.
+func (s *Server) eventViews(ctx context.Context, events []*cyclone.Event) []*cyclone.Event {
+	views := make([]*cyclone.Event, len(events))
+	var seen *queueView
+	for i, e := range events {
+		views[i] = noNullStages(e)
+		if e.Status != cyclone.StatusPending || e.Reason != "" {
+			continue
+		}
+		if seen == nil {
+			seen = s.viewQueue(ctx)
+		}
+		views[i].Reason = seen.reason(ctx, e)
+	}
+	return views
+}
+
+// eventView is eventViews of one.
+func (s *Server) eventView(r *http.Request, e *cyclone.Event) *cyclone.Event {
+	return s.eventViews(r.Context(), []*cyclone.Event{e})[0]
+}
+
+func noNullStages(e *cyclone.Event) *cyclone.Event {
 	view := *e
 	if view.Stages == nil {
 		view.Stages = []cyclone.StageState{}
@@ -61,9 +102,7 @@ func (s *Server) writeEvents(w http.ResponseWriter, r *http.Request, project cyc
 	if err != nil {
 		return fmt.Errorf("list events: %w", err)
 	}
-	for i, e := range list.Items {
-		list.Items[i] = eventView(e)
-	}
+	list.Items = s.eventViews(r.Context(), list.Items)
 	return show(w, listOf(list))
 }
 
@@ -72,7 +111,7 @@ func (s *Server) showEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return show(w, eventView(e))
+	return show(w, s.eventView(r, e))
 }
 
 func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
@@ -90,7 +129,7 @@ func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
+	return created(w, "/api/v1/events/"+string(e.ID), s.eventView(r, e))
 }
 
 var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
@@ -153,7 +192,7 @@ func (s *Server) cancelEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return show(w, eventView(e))
+	return show(w, s.eventView(r, e))
 }
 
 // rerunBody may name the stage to begin with.
@@ -181,7 +220,7 @@ func (s *Server) rerunEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return created(w, "/api/v1/events/"+string(e.ID), eventView(e))
+	return created(w, "/api/v1/events/"+string(e.ID), s.eventView(r, e))
 }
 
 func (s *Server) approveEvent(w http.ResponseWriter, r *http.Request) error {
@@ -192,5 +231,5 @@ func (s *Server) approveEvent(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return show(w, eventView(e))
+	return show(w, s.eventView(r, e))
 }

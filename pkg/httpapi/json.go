@@ -65,7 +65,9 @@ func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, erro
 	if err := control.SetReadDeadline(time.Now().Add(bodyTime)); err == nil {
 		defer func() { _ = control.SetReadDeadline(time.Time{}) }() // it was possible above
 	}
+	resume := suspendDeadline(r)
 	data, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
+	resume()
 	var large *http.MaxBytesError
 	switch {
 	case errors.As(err, &large):

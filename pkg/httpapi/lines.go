@@ -5,11 +5,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"strconv"
-	"sync"
 	"time"
 	"unicode/utf8"
-
-	"github.com/gorilla/websocket"
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/logchunk"
@@ -55,37 +52,60 @@ func appendEscaped(b []byte, s string) []byte {
 	return append(b, quoted...)
 }
 
-// frameSize is about how large a frame of lines gets.
-const frameSize = 64 << 10
+// chunksAtOnce bounds how much of a log is in memory while it is read: it is
+// how many chunks a reader begins with. Of small ones it then takes more at
+// once, of large ones fewer.
+const (
+	chunksAtOnce     = 4
+	chunksAtOnceMost = 64
+	fewBytes         = 64 << 10
+	manyBytes        = 512 << 10
+)
 
-// lineFrames packs lines into frames of the stream.
-func lineFrames(lines []cyclone.Line) [][]byte {
-	var frames [][]byte
-	var b []byte
-	for i := range lines {
-		if b == nil {
-			b = append(make([]byte, 0, frameSize+4<<10), `{"type":"lines","lines":[{`...)
-		} else {
-			b = append(b, `,{`...)
-		}
-		b = append(appendLine(b, &lines[i]), '}')
-		if len(b) >= frameSize || i == len(lines)-1 {
-			frames = append(frames, append(b, `]}`...))
-			b = nil
-		}
-	}
-	return frames
+// chunkTime bounds the reading of some chunks: a reader whose store does not
+// answer is told to come again instead of waiting for ever.
+const chunkTime = 30 * time.Second
+
+// chunkReader reads a log's chunks in order.
+type chunkReader struct {
+	logs   cyclone.LogStore
+	event  cyclone.EventID
+	atOnce int // 0 before the first reading
 }
 
-// chunksAtOnce bounds how much of a log is in memory while it is read.
-const chunksAtOnce = 4
+// read returns some chunks from the one on that holds the line, or none at the
+// log's end.
+func (c *chunkReader) read(ctx context.Context, from int64) ([]cyclone.Chunk, error) {
+	if c.atOnce == 0 {
+		c.atOnce = chunksAtOnce
+	}
+	limited, cancel := context.WithTimeout(ctx, chunkTime)
+	defer cancel()
+	chunks, err := c.logs.Chunks(limited, c.event, from, c.atOnce)
+	if err != nil {
+		return nil, fmt.Errorf("read log of event %s: %w", c.event, err)
+	}
+	size := 0
+	for _, chunk := range chunks {
+		size += len(chunk.Data)
+	}
+	switch {
+	case size > manyBytes:
+		c.atOnce = max(c.atOnce/2, 1)
+	case size < fewBytes && len(chunks) == c.atOnce:
+		c.atOnce = min(c.atOnce*2, chunksAtOnceMost)
+	}
+	return chunks, nil
+}
 
 // eachLines calls fn with the stored lines from..upTo, in order and in parts.
+// It returns an error when the log does not reach that far.
 func (s *Server) eachLines(ctx context.Context, id cyclone.EventID, from, upTo int64, fn func([]cyclone.Line) error) error {
+	reader := chunkReader{logs: s.Logs, event: id}
 	for from <= upTo {
-		chunks, err := s.Logs.Chunks(ctx, id, from, chunksAtOnce)
+		chunks, err := reader.read(ctx, from)
 		if err != nil {
-			return fmt.Errorf("read log of event %s: %w", id, err)
+			return err
 		}
 		before := from
 		for _, chunk := range chunks {
@@ -102,7 +122,7 @@ func (s *Server) eachLines(ctx context.Context, id cyclone.EventID, from, upTo i
 			from = lines[len(lines)-1].N + 1
 		}
 		if from == before {
-			return nil // there is no more
+			return fmt.Errorf("read log of event %s: it ended at line %d, and line %d was there before", id, from-1, upTo)
 		}
 	}
 	return nil
@@ -119,84 +139,10 @@ func linesOf(chunk cyclone.Chunk, from, upTo int64) ([]cyclone.Line, error) {
 	}
 	first := max(from-chunk.First, 0)
 	last := min(upTo-chunk.First+1, int64(len(lines)))
+	if first >= last {
+		return nil, fmt.Errorf("lines %d to %d: only %d are in the chunk", chunk.First, chunk.Last(), len(lines))
+	}
 	return lines[first:last], nil
-}
-
-// frameCacheSize bounds the bytes of encoded frames that are kept for viewers
-// which follow the same log.
-const frameCacheSize = 16 << 20
-
-// frameCache keeps the newest live chunks as frames, so that five hundred
-// viewers of one log cost one decoding. The zero value is ready to use.
-type frameCache struct {
-	mu      sync.Mutex
-	entries map[frameKey]*frameEntry
-	order   []frameKey
-	bytes   int
-}
-
-type frameKey struct {
-	event cyclone.EventID
-	first int64
-	count int64
-}
-
-type frameEntry struct {
-	once     sync.Once
-	messages []*websocket.PreparedMessage
-	size     int
-	err      error
-}
-
-// frames returns the frames of a whole chunk.
-func (f *frameCache) frames(id cyclone.EventID, c cyclone.Chunk) ([]*websocket.PreparedMessage, error) {
-	key := frameKey{id, c.First, c.Count}
-	f.mu.Lock()
-	e := f.entries[key]
-	if e == nil {
-		e = &frameEntry{}
-		if f.entries == nil {
-			f.entries = map[frameKey]*frameEntry{}
-		}
-		f.entries[key] = e
-	}
-	f.mu.Unlock()
-	e.once.Do(func() {
-		e.prepare(c)
-		f.keep(key, e.size)
-	})
-	return e.messages, e.err
-}
-
-func (e *frameEntry) prepare(c cyclone.Chunk) {
-	lines, err := logchunk.Decode(c)
-	if err != nil {
-		e.err = err
-		return
-	}
-	for _, frame := range lineFrames(lines) {
-		m, err := websocket.NewPreparedMessage(websocket.TextMessage, frame)
-		if err != nil {
-			e.err = err
-			return
-		}
-		e.messages = append(e.messages, m)
-		e.size += 2 * len(frame) // the message, and its form on the wire
-	}
-}
-
-// keep counts a new entry and forgets the oldest beyond the bound.
-func (f *frameCache) keep(key frameKey, size int) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.order = append(f.order, key)
-	f.bytes += size
-	for f.bytes > frameCacheSize && len(f.order) > 1 {
-		oldest := f.order[0]
-		f.order = f.order[1:]
-		f.bytes -= f.entries[oldest].size
-		delete(f.entries, oldest)
-	}
 }
 
 // stampOf is a line's time in the text form of a log.

@@ -32,7 +32,7 @@ type logView struct {
 }
 
 func (s *Server) showLog(w http.ResponseWriter, r *http.Request) error {
-	e, err := s.event(r)
+	e, err := s.eventWithLog(r)
 	if err != nil {
 		return err
 	}
@@ -98,6 +98,7 @@ func (s *Server) logViewOf(r *http.Request, e *cyclone.Event) (*logView, error) 
 		return nil, fmt.Errorf("find end of log: %w", err)
 	}
 	v.upTo = last
+	takeTime(r) // the log may be large, and its reader slow
 	return v, v.applyTail(r.Context())
 }
 

@@ -17,6 +17,7 @@ func (s *Server) deleteProject(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	takeTime(r) // there may be much to end and to remove
 	if err := s.cancelAll(r.Context(), p.Name, "project deleted by "+actor(r)); err != nil {
 		return err
 	}

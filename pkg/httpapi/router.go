@@ -52,7 +52,7 @@ func (s *Server) byMethod(routes map[string]Route) http.Handler {
 		}
 		route, ok := routes[method]
 		if ok {
-			return s.enter(route, w, r)
+			return inTime(w, r, func(w http.ResponseWriter, r *http.Request) error { return s.enter(route, w, r) })
 		}
 		w.Header().Set("Allow", allowed)
 		if method == http.MethodOptions {

@@ -187,17 +187,8 @@ func closeCode(err error) (code int, text string) {
 	return websocket.CloseTryAgainLater, "something the server needs failed; connect again"
 }
 
-// send writes one text frame.
+// send writes one text frame. Many sockets may share the bytes.
 func (c *socket) send(data []byte) error {
-	return c.frame(func() error { return c.conn.WriteMessage(websocket.TextMessage, data) })
-}
-
-// sendPrepared writes a frame that many sockets share.
-func (c *socket) sendPrepared(m *websocket.PreparedMessage) error {
-	return c.frame(func() error { return c.conn.WritePreparedMessage(m) })
-}
-
-func (c *socket) frame(write func() error) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if c.ctx.Err() != nil {
@@ -206,7 +197,7 @@ func (c *socket) frame(write func() error) error {
 	if err := c.conn.SetWriteDeadline(time.Now().Add(c.patience)); err != nil {
 		return err
 	}
-	if err := write(); err != nil {
+	if err := c.conn.WriteMessage(websocket.TextMessage, data); err != nil {
 		return fmt.Errorf("%w: %w", errLeft, err)
 	}
 	return nil

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -27,7 +26,7 @@ const viewerMessages = 4 << 10
 
 // streamLog replays an event's log from a line on and then follows it.
 func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) error {
-	e, err := s.event(r)
+	e, err := s.eventWithLog(r)
 	if err != nil {
 		return err
 	}
@@ -46,6 +45,7 @@ func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) error {
 		}
 		from = last - tail + 1
 	}
+	takeTime(r)
 	c, err := s.upgrade(w, r, "", viewerPatience)
 	if c == nil {
 		return err
@@ -105,7 +105,7 @@ func (v *viewer) run(ctx context.Context) error {
 			return err
 		}
 		if e.Status.Final() {
-			return v.sendEnd(e)
+			return v.finish(ctx, e)
 		}
 		wait := lookEvery
 		if v.server.sockets.connected(workerPeer(e.Worker.ID)) {
@@ -117,8 +117,28 @@ func (v *viewer) run(ctx context.Context) error {
 	}
 }
 
+// replay sends what the store has.
 func (v *viewer) replay(ctx context.Context) error {
-	return v.server.eachLines(ctx, v.id, v.next, math.MaxInt64-1, v.sendLines)
+	reader := chunkReader{logs: v.server.Logs, event: v.id}
+	for {
+		chunks, err := reader.read(ctx, v.next)
+		if err != nil {
+			return err
+		}
+		before := v.next
+		for i, c := range chunks {
+			chunks[i] = cyclone.Chunk{} // nothing that was sent is kept while the viewer takes the rest
+			if c.First > v.next {
+				return fmt.Errorf("read log of event %s: lines %d to %d are missing", v.id, v.next, c.First-1)
+			}
+			if err := v.sendChunk(c); err != nil {
+				return err
+			}
+		}
+		if v.next == before {
+			return nil
+		}
+	}
 }
 
 // follow sends live messages until there is something in the store that they
@@ -174,34 +194,20 @@ func (v *viewer) take(value any) (look bool, err error) {
 	return false, nil
 }
 
+// sendChunk sends the lines of a chunk that were not sent yet.
 func (v *viewer) sendChunk(c cyclone.Chunk) error {
-	if c.First < v.next {
-		lines, err := linesOf(c, v.next, c.Last())
+	for v.next <= c.Last() {
+		frames, err := v.server.frames.frames(v.id, c, v.next)
 		if err != nil {
-			return err
+			return fmt.Errorf("read log of event %s, lines %d to %d: %w", v.id, c.First, c.Last(), err)
 		}
-		return v.sendLines(lines)
-	}
-	frames, err := v.server.frames.frames(v.id, c)
-	if err != nil {
-		return err
-	}
-	for _, frame := range frames {
-		if err := v.socket.sendPrepared(frame); err != nil {
-			return err
+		for _, frame := range frames {
+			if err := v.socket.send(frame.data); err != nil {
+				return err
+			}
+			v.next = frame.last + 1
 		}
 	}
-	v.next = c.Last() + 1
-	return nil
-}
-
-func (v *viewer) sendLines(lines []cyclone.Line) error {
-	for _, frame := range lineFrames(lines) {
-		if err := v.socket.send(frame); err != nil {
-			return err
-		}
-	}
-	v.next = lines[len(lines)-1].N + 1
 	return nil
 }
 
@@ -221,6 +227,18 @@ func (v *viewer) sendStages(e *cyclone.Event) error {
 		}
 	}
 	return nil
+}
+
+// finish ends the stream of an event that is over. One whose log was removed
+// meanwhile must not look complete.
+func (v *viewer) finish(ctx context.Context, e *cyclone.Event) error {
+	if v.next <= e.LogLines {
+		now, err := v.server.Events.Find(ctx, v.id)
+		if err == nil && now.LogRemovedAt != nil {
+			return logRemoved(now)
+		}
+	}
+	return v.sendEnd(e)
 }
 
 func (v *viewer) sendEnd(e *cyclone.Event) error {

@@ -74,7 +74,7 @@ type workerView struct {
 	Number     int64               `json:"number"`
 	StartedAt  *time.Time          `json:"startedAt,omitempty"`
 	LeaseUntil time.Time           `json:"leaseUntil"`
-	// LastSeen is when the worker was last heard of; nil before it connects.
+	// LastSeen is when the worker was last heard of; nil while it starts.
 	LastSeen *time.Time `json:"lastSeen,omitempty"`
 }
 
@@ -88,20 +88,18 @@ func (s *Server) workers(w http.ResponseWriter, r *http.Request) error {
 		views = append(views, workerView{
 			ID: e.Worker.ID, Node: e.Worker.Node, Attempt: e.Worker.Attempt,
 			Event: e.ID, Project: e.Project, Number: e.Number,
-			StartedAt: e.StartedAt, LeaseUntil: e.Run.LeaseUntil, LastSeen: lastSeen(e),
+			StartedAt: e.StartedAt, LeaseUntil: e.Run.LeaseUntil, LastSeen: lastSeen(e, time.Now()),
 		})
 	}
 	return writePage(w, r, views, func(v workerView) string { return string(v.ID) })
 }
 
 // lastSeen follows from the lease, which every sign of life extends by the
-// same time. Before the worker connects the lease is the launch's.
-func lastSeen(e *cyclone.Event) *time.Time {
-	if e.Run.SessionHash == nil || e.Run.LeaseUntil.IsZero() {
-		return nil
-	}
+// same time. While the worker starts, the lease is the launch's, which is
+// longer and says nothing.
+func lastSeen(e *cyclone.Event, now time.Time) *time.Time {
 	seen := e.Run.LeaseUntil.Add(-cyclone.LeaseTime)
-	if e.StartedAt != nil && seen.Before(*e.StartedAt) {
+	if e.Run.SessionHash == nil || e.Run.LeaseUntil.IsZero() || seen.After(now) {
 		return nil
 	}
 	return &seen
@@ -126,6 +124,7 @@ func (s *Server) applyRetention(w http.ResponseWriter, r *http.Request) error {
 	if s.Retention == nil {
 		return cyclone.NotFound("this server removes nothing by age or number")
 	}
+	takeTime(r)
 	report, err := s.Retention.Apply(r.Context(), dry)
 	if err != nil {
 		return fmt.Errorf("apply retention: %w", err)

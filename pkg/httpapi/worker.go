@@ -53,6 +53,7 @@ func (s *Server) connectWorker(w http.ResponseWriter, r *http.Request) error {
 	if err := s.sockets.replace(r.Context(), peer); err != nil {
 		return fmt.Errorf("end the worker's older connection: %w", err)
 	}
+	takeTime(r)
 	c, err := s.upgrade(w, r, peer, cyclone.LeaseTime)
 	if c == nil {
 		return err

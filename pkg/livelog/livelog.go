@@ -10,6 +10,7 @@
 package livelog
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"sync"
@@ -17,6 +18,10 @@ import (
 
 // DefaultRetain is how many bytes a topic keeps when Hub.Retain is zero.
 const DefaultRetain = 4 << 20
+
+// DefaultTotal is about how many bytes all topics keep together when
+// Hub.Total is zero.
+const DefaultTotal = 32 << 20
 
 // overhead is what a message costs beyond its Size, so that empty messages
 // are bounded too.
@@ -43,6 +48,9 @@ type Message struct {
 type Hub struct {
 	// Retain bounds the bytes that a topic keeps; 0 means DefaultRetain.
 	Retain int
+	// Total bounds the bytes that all topics keep together: while there are
+	// many of them each keeps less than Retain. 0 means DefaultTotal.
+	Total int
 
 	mu     sync.RWMutex
 	topics map[string]*topic
@@ -55,16 +63,11 @@ func New() *Hub { return &Hub{} }
 // it does nothing.
 func (h *Hub) Publish(key string, m Message) {
 	h.mu.RLock()
-	t := h.topics[key]
+	t, count := h.topics[key], len(h.topics)
 	h.mu.RUnlock()
-	if t == nil {
-		return
+	if t != nil {
+		t.publish(m, min(cmp.Or(h.Retain, DefaultRetain), cmp.Or(h.Total, DefaultTotal)/count))
 	}
-	retain := h.Retain
-	if retain == 0 {
-		retain = DefaultRetain
-	}
-	t.publish(m, retain)
 }
 
 // Subscribe returns a reader of what is published from now on. It must be closed.
