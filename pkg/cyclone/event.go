@@ -182,6 +182,12 @@ type Run struct {
 	// Former is the worker that the server took the event from (it was lost,
 	// or did not answer a cancellation) until what became of it is decided.
 	Former *WorkerRef `json:"former,omitempty"`
+	// LostAt is since when it is to be decided what becomes of the event
+	// whose worker was taken from it; nil while there is nothing to decide.
+	LostAt *time.Time `json:"lostAt,omitempty"`
+	// PendingSince is when the event began to wait, where that was later than
+	// its creation: it was approved, or put back.
+	PendingSince *time.Time `json:"pendingSince,omitempty"`
 }
 
 // Names of notices: NoticeMail mails the summary, NoticeStatus sets the

@@ -18,6 +18,8 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/lead"
+	"cyclone/pkg/metrics"
 )
 
 // outcomes is told what became of workers.
@@ -35,31 +37,55 @@ type Dispatcher struct {
 	Projects cyclone.ProjectStore
 	Launcher cyclone.Launcher
 	Progress outcomes
-	Node     string
+	Nodes    cyclone.NodeStore
+	// Node is the name of the node, Kind what it is (docker, process), Server
+	// the name of this server.
+	Node, Kind, Server string
+	// Lease decides which of several servers dispatches for the node; nil when
+	// there is one server only.
+	Lease *lead.Lease
 	// Capacity is how many workers run on the node at once; 0 only queues.
 	Capacity int
+	// UserLimit is how many events of one owner's projects run at once; 0 is
+	// no limit.
+	UserLimit int
+	// MinFree is the free space that the node needs to take work; 0 is none.
+	MinFree cyclone.Size
 	// CPUs and Memory limit workers of projects that name no limits; 0 is none.
 	CPUs   float64
 	Memory cyclone.Size
-	Log    *slog.Logger
-	Now    func() time.Time
+	// Metrics is optional.
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 
 	// orphans is since when a worker was seen without an event, trouble what
 	// was last logged as wrong. Only the loop touches them.
 	orphans map[cyclone.WorkerID]time.Time
 	trouble string
+	beaten  cyclone.Node // what the store was last told of the node
+	looked  time.Time    // when all was last looked at
+	swept   time.Time    // when leftovers were last looked for
 
 	mu     sync.Mutex
 	wakeup chan struct{}
 	holds  map[cyclone.ProjectName]hold // projects whose launches failed
 	// inHand are workers that are being launched or removed at the moment.
 	inHand map[cyclone.WorkerID]bool
-	busy   sync.WaitGroup // launches and removals on their way
+	// sweeping is set while leftovers are removed.
+	sweeping bool
+	busy     sync.WaitGroup // launches, removals and sweeps on their way
 }
 
 const (
-	// tick is how often the loop looks without being woken.
+	// tick is how often the loop looks at everything without being woken.
 	tick = time.Second
+	// glance is how often it looks for pending events where other servers
+	// create some too, which cannot wake it.
+	glance = 250 * time.Millisecond
+	// listTime bounds the question which workers there are: an engine that
+	// never answers must not stop the loop.
+	listTime = 10 * time.Second
 	// launchTime bounds one launch; until it is over the lease holds.
 	launchTime = 2 * time.Minute
 	// undoTime bounds what is done after a failed launch or the end of ctx.
@@ -83,27 +109,22 @@ func (d *Dispatcher) wake() chan struct{} {
 	return d.wakeup
 }
 
-// Ready returns ErrUnavailable with the reason, which names the node, when it
-// cannot start workers. One that only queues is ready.
-func (d *Dispatcher) Ready(ctx context.Context) error {
-	if d.Capacity == 0 {
-		return nil
-	}
-	return d.Launcher.Ready(ctx)
-}
-
-// Run dispatches until ctx ends, one round after the other. It returns nil
-// once the launches on their way are over: each has its worker or is pending
-// again.
+// Run dispatches until ctx ends, one round after the other, as long as the
+// lease is held. It returns nil once the launches on their way are over: each
+// has its worker or is pending again.
 func (d *Dispatcher) Run(ctx context.Context) error {
-	t := time.NewTicker(tick)
+	every := tick
+	if d.Lease != nil {
+		every = glance
+	}
+	t := time.NewTicker(every)
 	defer t.Stop()
-	defer d.busy.Wait()
+	defer d.leave(ctx)
 	// While this server did not listen no worker could be heard, so nobody
 	// counts as silent before a whole lease has passed.
 	deaf := d.Now()
 	for {
-		err := d.round(ctx, deaf)
+		err := d.turn(ctx, deaf)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -119,6 +140,30 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		case <-d.wake():
 		}
 	}
+}
+
+// leave waits for what is on its way and lets another server take over.
+func (d *Dispatcher) leave(ctx context.Context) {
+	d.busy.Wait()
+	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+	defer stop()
+	if err := d.Lease.Release(ctx); err != nil {
+		d.Log.Warn("another server has to wait until this one's lease runs out", "node", d.Node, "error", err)
+	}
+}
+
+// turn is a round, if this server is the one that dispatches for the node:
+// a whole one each tick, in between one that only launches.
+func (d *Dispatcher) turn(ctx context.Context, deaf time.Time) error {
+	held, err := d.Lease.Held(ctx)
+	if err != nil || !held {
+		return err
+	}
+	if d.Now().Sub(d.looked) < tick {
+		return d.launchAll(ctx)
+	}
+	d.looked = d.Now()
+	return d.round(ctx, deaf)
 }
 
 // errNotReady is why nothing is launched although something is pending.
@@ -146,17 +191,31 @@ func (d *Dispatcher) round(ctx context.Context, deaf time.Time) error {
 	// Workers first: one that is in this list had its event claimed before,
 	// so the list of running events that follows has it, or it is an orphan.
 	inHand := d.taken()
-	workers, unseen := d.Launcher.Workers(ctx)
+	workers, unseen := d.workers(ctx)
 	running, err := d.Queue.Running(ctx)
 	if err != nil {
 		return fmt.Errorf("list running events: %w", err)
 	}
-	d.reap(ctx, running, dead(workers, inHand), deaf)
+	gone, err := d.gone(ctx, running)
+	if err != nil {
+		return err
+	}
+	d.reap(ctx, running, dead(workers, inHand), gone, deaf)
 	d.removeOrphans(ctx, running, workers)
+	d.sweepNow(ctx)
+	if err := d.beat(ctx); err != nil {
+		return err
+	}
 	if unseen != nil {
 		return fmt.Errorf("%w: list workers: %w", errNotReady, unseen)
 	}
 	return d.launchAll(ctx)
+}
+
+func (d *Dispatcher) workers(ctx context.Context) ([]cyclone.WorkerState, error) {
+	ctx, stop := context.WithTimeout(ctx, listTime)
+	defer stop()
+	return d.Launcher.Workers(ctx)
 }
 
 // launchAll claims and launches until the node is full or nothing may run.
@@ -176,13 +235,17 @@ func (d *Dispatcher) launchAll(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("list running events: %w", err)
 	}
-	load := count(running, d.Node)
-	if load.here >= d.Capacity {
-		return nil
+	load, err := d.load(ctx, running)
+	if err != nil || load.here >= d.Capacity {
+		return err
 	}
-	// A node that cannot start workers fails no event: they wait for it.
-	if err := d.Launcher.Ready(ctx); err != nil {
-		return fmt.Errorf("%w: %w", errNotReady, err)
+	// A node that takes no work fails no event: they wait for it.
+	n, err := d.examine(ctx)
+	if err != nil {
+		return err
+	}
+	if !n.Ready {
+		return fmt.Errorf("%w: %s", errNotReady, n.Reason)
 	}
 	return d.fill(ctx, waiting, load)
 }
@@ -212,7 +275,7 @@ func (d *Dispatcher) fill(ctx context.Context, waiting []cyclone.ProjectName, lo
 		if err != nil {
 			return err
 		}
-		load.add(c.project.Name)
+		load.add(c.project)
 	}
 	return nil
 }

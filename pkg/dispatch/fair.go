@@ -13,22 +13,47 @@ import (
 type load struct {
 	here    int // on this node
 	project map[cyclone.ProjectName]int
+	owner   map[string]int // counted only when owners have a limit
+	limit   int            // of an owner; 0 for none
 }
 
-func count(running []*cyclone.Event, node string) load {
-	l := load{project: map[cyclone.ProjectName]int{}}
+// load counts what runs.
+func (d *Dispatcher) load(ctx context.Context, running []*cyclone.Event) (load, error) {
+	l := load{project: map[cyclone.ProjectName]int{}, owner: map[string]int{}, limit: d.UserLimit}
 	for _, e := range running {
 		l.project[e.Project]++
-		if e.Worker.Node == node {
+		if e.Worker.Node == d.Node {
 			l.here++
 		}
 	}
-	return l
+	if l.limit == 0 {
+		return l, nil
+	}
+	for name, n := range l.project {
+		p, err := d.Projects.Find(ctx, name)
+		if errors.Is(err, cyclone.ErrNotFound) {
+			continue // it is being deleted
+		}
+		if err != nil {
+			return l, fmt.Errorf("find project %s: %w", name, err)
+		}
+		l.owner[p.Owner] += n
+	}
+	return l, nil
 }
 
-func (l *load) add(p cyclone.ProjectName) {
+func (l *load) add(p *cyclone.Project) {
 	l.here++
-	l.project[p]++
+	l.project[p.Name]++
+	l.owner[p.Owner]++
+}
+
+// full reports whether a project, or its owner, runs as much as it may.
+// Projects that nobody owns share no limit.
+func (l *load) full(p *cyclone.Project) bool {
+	own := p.Limits.Concurrency
+	return own > 0 && l.project[p.Name] >= own ||
+		l.limit > 0 && p.Owner != "" && l.owner[p.Owner] >= l.limit
 }
 
 // candidate is a project with something pending.
@@ -37,17 +62,15 @@ type candidate struct {
 	drained bool // nothing pending any more
 }
 
-// next is the project whose turn it is: of those within their own limit the
-// one with the fewest running, and among equals the one that waits longest,
+// next is the project whose turn it is: of those within their limits the one with the fewest running, and among equals the one that waits longest,
 // which is the order of the list. Nil when none may run.
 func (l *load) next(candidates []*candidate) *candidate {
 	var best *candidate
 	for _, c := range candidates {
-		n, limit := l.project[c.project.Name], c.project.Limits.Concurrency
-		if c.drained || limit > 0 && n >= limit {
+		if c.drained || l.full(c.project) {
 			continue
 		}
-		if best == nil || n < l.project[best.project.Name] {
+		if best == nil || l.project[c.project.Name] < l.project[best.project.Name] {
 			best = c
 		}
 	}

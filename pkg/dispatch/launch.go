@@ -29,6 +29,7 @@ func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return fmt.Errorf("claim event of project %s: %w", c.project.Name, err)
 	}
+	d.Metrics.Claimed(d.Node, d.Now().Sub(e.CreatedAt))
 	limits := c.project.Limits
 	spec := cyclone.WorkerSpec{
 		ID: id, Event: e.ID, Project: e.Project, Attempt: e.Worker.Attempt, Token: token,
@@ -69,6 +70,7 @@ func (d *Dispatcher) launch(ctx context.Context, e *cyclone.Event, spec cyclone.
 	} else {
 		d.holdBack(e.Project)
 	}
+	d.Metrics.LaunchFailed(d.Node)
 	d.Log.Warn("cannot launch worker", "event", e.ID, "worker", spec.ID, "node", d.Node, "error", err)
 	d.undo(ctx, e, spec, err)
 }

@@ -21,9 +21,14 @@ func dead(workers []cyclone.WorkerState, inHand map[cyclone.WorkerID]bool) map[c
 	return found
 }
 
-// reap reports running events whose worker is dead or silent.
-func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, dead map[cyclone.WorkerID]string, deaf time.Time) {
+// reap reports running events whose worker is dead or silent. Events of
+// another node are that node's dispatcher's, unless no server serves it any
+// more: then everyone's, and progress lets one of them through.
+func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, dead map[cyclone.WorkerID]string, gone map[string]bool, deaf time.Time) {
 	for _, e := range running {
+		if e.Worker.Node != d.Node && !gone[e.Worker.Node] {
+			continue
+		}
 		why, isDead := dead[e.Worker.ID]
 		if !isDead && !d.silent(e, deaf) {
 			continue
@@ -31,10 +36,28 @@ func (d *Dispatcher) reap(ctx context.Context, running []*cyclone.Event, dead ma
 		if !isDead {
 			why = "nothing was heard of it for too long"
 		}
+		d.lost(ctx, e, why)
+	}
+}
+
+// lostTime bounds the handling of a lost worker, whose removal may have to
+// wait for an engine.
+const lostTime = time.Minute
+
+// lost hands a lost worker's event to progress, in the background: an engine
+// that does not answer must not hold up the others.
+func (d *Dispatcher) lost(ctx context.Context, e *cyclone.Event, why string) {
+	if !d.take(e.Worker.ID) {
+		return
+	}
+	d.busy.Go(func() {
+		defer d.drop(e.Worker.ID)
+		ctx, stop := context.WithTimeout(ctx, lostTime)
+		defer stop()
 		if err := d.Progress.Lost(ctx, e, why); err != nil {
 			d.Log.Warn("cannot handle lost worker", "event", e.ID, "worker", e.Worker.ID, "error", err)
 		}
-	}
+	})
 }
 
 func ended(w cyclone.WorkerState) string {

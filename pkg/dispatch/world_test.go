@@ -25,6 +25,7 @@ type node struct {
 	removed  []cyclone.WorkerID
 	fail     error         // of Launch
 	notReady error         // of Ready
+	disk     *cyclone.Disk // of Disk
 	slow     time.Duration // of Launch
 	inside   int           // calls of Workers at this moment
 	overlap  bool          // two rounds were seen at once
@@ -72,6 +73,15 @@ func (n *node) Workers(context.Context) ([]cyclone.WorkerState, error) {
 		list = append(list, w)
 	}
 	return list, nil
+}
+
+func (n *node) Disk(context.Context) (cyclone.Disk, error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if n.disk == nil {
+		return cyclone.Disk{}, cyclone.NotFound("the disk cannot be seen")
+	}
+	return *n.disk, nil
 }
 
 func (n *node) Ready(context.Context) error {
@@ -140,7 +150,7 @@ func newWorld(t *testing.T) *world {
 	store := cyclonetest.NewMemory()
 	w := &world{t: t, store: store, node: &node{workers: map[cyclone.WorkerID]cyclone.WorkerState{}}, out: &outcomes{store: store}, begin: time.Now()}
 	w.Dispatcher = &dispatch.Dispatcher{
-		Queue: store.Events, Projects: store.Projects, Launcher: w.node, Progress: w.out,
+		Queue: store.Events, Projects: store.Projects, Launcher: w.node, Progress: w.out, Nodes: store.Nodes,
 		Node: "local", Capacity: 100, CPUs: 2, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
 	}
 	return w

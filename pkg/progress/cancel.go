@@ -2,8 +2,8 @@ package progress
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -54,35 +54,85 @@ func (p *Progress) pushCancel(f cyclone.Fence, c cyclone.Cancellation) {
 }
 
 // Cancel ends an event that is not over. A pending or blocked one is canceled
-// when Cancel returns. A running one is when its worker has stopped, or, when
-// the worker does not answer, a little later without it; see Run. ErrConflict
-// when the event is over.
+// when Cancel returns, and so is one whose worker has not connected yet: that
+// worker finds its attempt over. Another running one is when its worker has
+// stopped, or, when the worker does not answer, a little later without it; see
+// Run. ErrConflict when the event is over.
 func (p *Progress) Cancel(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error) {
 	if reason == "" {
 		reason = "canceled"
 	}
-	e, err := p.change(ctx, id, func(e *cyclone.Event) error {
-		switch {
-		case e.Status.Final():
-			return over(e, e.Status)
-		case e.Status != cyclone.StatusRunning:
-			return p.conclude(ctx, e, cyclone.Result{Status: cyclone.StatusCanceled, Reason: reason})
-		case e.Run.CancelReason == "":
-			now := p.now()
-			e.Run.CancelReason, e.Run.CancelAt = reason, &now
-		}
-		return nil
-	})
+	e, err := p.cancel(ctx, id, cyclone.Cancellation{Reason: reason})
 	if err != nil {
 		return nil, fmt.Errorf("cancel event: %w", err)
+	}
+	return e, nil
+}
+
+// Supersede cancels an event because a newer one takes its place. ErrConflict
+// when the event is over or has begun to deploy: a rollout is never left half
+// done for that.
+func (p *Progress) Supersede(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error) {
+	e, err := p.cancel(ctx, id, cyclone.Cancellation{Reason: reason, Spare: true})
+	if err != nil {
+		return nil, fmt.Errorf("supersede event: %w", err)
+	}
+	return e, nil
+}
+
+func (p *Progress) cancel(ctx context.Context, id cyclone.EventID, c cyclone.Cancellation) (*cyclone.Event, error) {
+	e, err := p.change(ctx, id, func(e *cyclone.Event) error { return p.askToEnd(ctx, e, c) })
+	if err != nil {
+		return nil, err
 	}
 	if e.Status.Final() {
 		p.after(e)
 		return e, nil
 	}
-	p.pushCancel(fenceOf(e), cyclone.Cancellation{Reason: e.Run.CancelReason, Spare: e.Run.Spare})
+	if e.Run.SessionHash == nil && e.Run.Former == nil {
+		return p.cancelUnheard(ctx, e)
+	}
+	p.pushCancel(fenceOf(e), cancellation(e))
 	p.publish(e)
 	return e, nil
+}
+
+// cancellation is what a running event's worker is to be told.
+func cancellation(e *cyclone.Event) cyclone.Cancellation {
+	return cyclone.Cancellation{Reason: e.Run.CancelReason, Spare: e.Run.Spare}
+}
+
+// askToEnd notes the wish in the event, or ends it where nobody runs it.
+func (p *Progress) askToEnd(ctx context.Context, e *cyclone.Event, c cyclone.Cancellation) error {
+	switch {
+	case e.Status.Final():
+		return over(e, e.Status)
+	case e.Status != cyclone.StatusRunning:
+		return p.conclude(ctx, e, cyclone.Result{Status: cyclone.StatusCanceled, Reason: c.Reason})
+	case c.Spare && deployBegan(e):
+		return cyclone.Conflict("event #%d has begun to deploy", e.Number)
+	case e.Run.CancelReason == "", e.Run.Spare && !c.Spare:
+		// The first wish counts, but for one that spared a deployment.
+		now := p.now()
+		e.Run.CancelReason, e.Run.CancelAt, e.Run.Spare = c.Reason, &now, c.Spare
+	}
+	return nil
+}
+
+// cancelUnheard ends an event whose worker is on its way: it may come or not,
+// but it will not be let in.
+func (p *Progress) cancelUnheard(ctx context.Context, e *cyclone.Event) (*cyclone.Event, error) {
+	err := p.end(ctx, fenceOf(e), cyclone.StatusCanceled, e.Run.CancelReason)
+	now, find := p.Events.Find(ctx, e.ID)
+	if find != nil {
+		return nil, find
+	}
+	if errors.Is(err, cyclone.ErrConflict) {
+		// It connected meanwhile, or somebody else ended the event. The
+		// worker reads the wish with its job.
+		err = nil
+	}
+	return now, err
 }
 
 // Approve lets a blocked event run. ErrConflict when it is not blocked.
@@ -91,7 +141,8 @@ func (p *Progress) Approve(ctx context.Context, id cyclone.EventID, actor string
 		if e.Status != cyclone.StatusBlocked {
 			return cyclone.Conflict("event #%d is %s; only a blocked event can be approved", e.Number, e.Status)
 		}
-		e.Status, e.Reason = cyclone.StatusPending, "approved by "+actor
+		now := p.now()
+		e.Status, e.Reason, e.Run.PendingSince = cyclone.StatusPending, "approved by "+actor, &now
 		return nil
 	})
 	if err != nil {
@@ -100,83 +151,4 @@ func (p *Progress) Approve(ctx context.Context, id cyclone.EventID, actor string
 	p.publish(e)
 	p.wake()
 	return e, nil
-}
-
-// How long a worker has to obey.
-const (
-	// silence is how long a canceled event's worker may say nothing.
-	silence = 30 * time.Second
-	// obedience is how long it may take when it does say something.
-	obedience = 2 * time.Minute
-	// overtime is how long past its limit an event may run before the server
-	// ends it; the worker keeps the limit itself.
-	overtime = 2 * time.Minute
-)
-
-// endOverdue ends, without their worker, events whose worker does not obey a
-// cancellation or the time limit. since is when this server began to listen:
-// before that no worker could be heard.
-func (p *Progress) endOverdue(ctx context.Context, since time.Time) error {
-	running, err := p.Queue.Running(ctx)
-	if err != nil {
-		return fmt.Errorf("list running events: %w", err)
-	}
-	p.prune(running)
-	for _, e := range running {
-		if e.Run.Former != nil {
-			continue // somebody is at it; else its lease runs out
-		}
-		switch {
-		case p.disobeys(e, since):
-			err = p.end(ctx, fenceOf(e), cyclone.StatusCanceled, e.Run.CancelReason)
-		case p.overtime(ctx, e):
-			err = p.end(ctx, fenceOf(e), cyclone.StatusTimeout, "the event ran past its time limit and its worker did not stop it")
-		default:
-			continue
-		}
-		if err != nil {
-			p.Log.Warn("cannot end event", "event", e.ID, "error", err)
-		}
-	}
-	return nil
-}
-
-func (p *Progress) disobeys(e *cyclone.Event, since time.Time) bool {
-	if e.Run.CancelAt == nil {
-		return false
-	}
-	now := p.now()
-	asked := *e.Run.CancelAt
-	if asked.Before(since) {
-		asked = since
-	}
-	if now.Sub(asked) >= obedience {
-		return true
-	}
-	connected := e.Run.SessionHash != nil
-	seen := e.Run.LeaseUntil.Add(-cyclone.LeaseTime)
-	return now.Sub(asked) >= silence && (!connected || now.Sub(seen) >= silence)
-}
-
-func (p *Progress) overtime(ctx context.Context, e *cyclone.Event) bool {
-	if e.StartedAt == nil || p.now().Sub(*e.StartedAt) < overtime {
-		return false
-	}
-	project, err := p.Projects.Find(ctx, e.Project)
-	return err == nil && p.now().Sub(*e.StartedAt) >= p.timeout(project)+overtime
-}
-
-// prune forgets the tails of events that ended through another server.
-func (p *Progress) prune(running []*cyclone.Event) {
-	live := map[cyclone.EventID]bool{}
-	for _, e := range running {
-		live[e.ID] = true
-	}
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	for id := range p.tails {
-		if !live[id] {
-			delete(p.tails, id)
-		}
-	}
 }

@@ -1,6 +1,7 @@
 package progress
 
 import (
+	"cmp"
 	"encoding/json"
 	"slices"
 	"time"
@@ -26,13 +27,12 @@ func (p *Progress) addCluster(job *cyclone.Job, c *cyclone.Cluster) error {
 	return nil
 }
 
-// timeout is how long an event of the project may run.
+// timeout is how long an event of the project may run: what the project says,
+// or else the server's own, and never more than the server's maximum.
 func (p *Progress) timeout(project *cyclone.Project) time.Duration {
-	switch {
-	case project.Limits.Timeout > 0:
-		return time.Duration(project.Limits.Timeout)
-	case p.Timeout > 0:
-		return p.Timeout
+	limit := cmp.Or(time.Duration(project.Limits.Timeout), p.Timeout, DefaultTimeout)
+	if p.MaxTimeout > 0 {
+		return min(limit, p.MaxTimeout)
 	}
-	return DefaultTimeout
+	return limit
 }

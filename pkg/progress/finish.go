@@ -97,13 +97,15 @@ func (p *Progress) conclude(ctx context.Context, e *cyclone.Event, r cyclone.Res
 	}
 	e.FinishedAt, e.LogLines = &now, lines
 	closeStages(e, now)
-	soon := now
-	if e.Run.Former == nil {
-		soon = now.Add(releaseDelay)
-	} else {
-		e.Worker, e.Run.Former = *e.Run.Former, nil
+	soon := now.Add(releaseDelay)
+	if e.Run.Former != nil {
+		e.Worker, e.Run.Former, soon = *e.Run.Former, nil, now
 	}
-	e.Run.LeaseUntil, e.Run.TokenHash, e.Run.SessionHash = time.Time{}, nil, nil
+	if e.Run.CancelAt != nil && now.Sub(*e.Run.CancelAt) < launchDelay {
+		// Its worker had no time to obey: it may be just about to be launched.
+		soon = e.Run.CancelAt.Add(launchDelay)
+	}
+	e.Run.LeaseUntil, e.Run.TokenHash, e.Run.SessionHash, e.Run.LostAt = time.Time{}, nil, nil, nil
 	e.Run.Notices, err = p.plan(ctx, e, now, soon)
 	return err
 }
@@ -144,6 +146,7 @@ func closeStages(e *cyclone.Event, now time.Time) {
 func (p *Progress) after(e *cyclone.Event) {
 	p.forget(e.ID)
 	p.publish(e)
+	p.Metrics.EventFinished(e)
 	p.Log.Info("event finished", "event", e.ID, "project", e.Project, "number", e.Number,
 		"status", e.Status, "reason", e.Reason, "lines", e.LogLines)
 	p.kicked()

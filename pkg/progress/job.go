@@ -20,6 +20,9 @@ func (p *Progress) Job(ctx context.Context, f cyclone.Fence) (*cyclone.Job, erro
 	if err != nil {
 		return nil, fmt.Errorf("job of event %s: %w", f.Event, err)
 	}
+	if e.Run.CancelReason != "" {
+		return nil, p.canceledBefore(ctx, e)
+	}
 	job, err := p.job(ctx, e)
 	if broken := new(brokenError); errors.As(err, &broken) {
 		if err := p.end(ctx, f, cyclone.StatusError, broken.Error()); err != nil {
@@ -33,6 +36,15 @@ func (p *Progress) Job(ctx context.Context, f cyclone.Fence) (*cyclone.Job, erro
 	p.publish(e)
 	p.Log.Info("event started", "event", e.ID, "project", e.Project, "worker", e.Worker.ID, "attempt", e.Worker.Attempt)
 	return job, nil
+}
+
+// canceledBefore ends an event that was canceled while its worker started:
+// there is no job for it any more.
+func (p *Progress) canceledBefore(ctx context.Context, e *cyclone.Event) error {
+	if err := p.end(ctx, fenceOf(e), cyclone.StatusCanceled, e.Run.CancelReason); err != nil {
+		return fmt.Errorf("job of event %s: %w", e.ID, err)
+	}
+	return cyclone.Conflict("event %s was canceled: %s", e.ID, e.Run.CancelReason)
 }
 
 // brokenError is a reason why a job can never be made up as things stand.
@@ -53,7 +65,7 @@ func (p *Progress) job(ctx context.Context, e *cyclone.Event) (*cyclone.Job, err
 	job := &cyclone.Job{
 		Fence: fenceOf(e), Event: *e, Project: *project, Config: e.Run.Config,
 		Variables: variables(project, e), Stages: stages(e), Push: e.PullRequest == nil,
-		Timeout: cyclone.Duration(p.timeout(project)),
+		Timeout: cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit,
 	}
 	if p.EventURL != nil {
 		job.EventURL = p.EventURL(e)

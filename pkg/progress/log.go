@@ -26,6 +26,7 @@ func (p *Progress) Append(ctx context.Context, f cyclone.Fence, c cyclone.Chunk)
 		return fmt.Errorf("append log of event %s: %w", f.Event, err)
 	}
 	if p.advance(f.Event, c.Last()) {
+		p.Metrics.LogStored(c)
 		p.Hub.Publish(string(f.Event), livelog.Message{Size: len(c.Data), Value: c})
 	}
 	return nil

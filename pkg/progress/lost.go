@@ -19,6 +19,9 @@ const (
 	// takeOverLease is how long the server keeps an event that it took from
 	// its worker. When it dies meanwhile, the lease runs out like a worker's.
 	takeOverLease = 30 * time.Second
+	// outOfReach is how long a node may be out of reach before an event that
+	// was lost on it is given up.
+	outOfReach = 5 * time.Minute
 )
 
 // takeOver makes the server the event's worker: from here on the former one's
@@ -31,8 +34,8 @@ func (p *Progress) takeOver(ctx context.Context, f cyclone.Fence, revision int64
 			return cyclone.Conflict("event %s was written meanwhile", e.ID)
 		}
 		if e.Run.Former == nil {
-			former := e.Worker
-			e.Run.Former = &former
+			former, now := e.Worker, p.now()
+			e.Run.Former, e.Run.LostAt = &former, &now
 		}
 		e.Worker.ID = cyclone.WorkerID("server-" + rand.Text())
 		e.Run.TokenHash, e.Run.SessionHash = nil, nil
@@ -54,19 +57,42 @@ func (p *Progress) Lost(ctx context.Context, e *cyclone.Event, why string) error
 	if err != nil {
 		return fmt.Errorf("take lost event %s over: %w", e.ID, err)
 	}
-	p.Log.Warn("worker lost", "event", e.ID, "worker", taken.Run.Former.ID, "node", taken.Worker.Node, "why", why)
-	switch {
-	case taken.Run.CancelReason != "":
-		err = p.endOwn(ctx, taken, cyclone.StatusCanceled, taken.Run.CancelReason)
-	case taken.Worker.Attempt-taken.Run.LaunchFailures < maxAttempts && !deployBegan(taken):
-		err = p.again(ctx, taken, text)
-	default:
-		err = p.endOwn(ctx, taken, cyclone.StatusError, text)
+	if e.Run.Former == nil {
+		p.Metrics.WorkerLost(e.Worker.Node)
 	}
-	if err != nil {
+	p.Log.Warn("worker lost", "event", e.ID, "worker", taken.Run.Former.ID, "node", taken.Worker.Node, "why", why)
+	if err := p.decide(ctx, taken, text); err != nil {
 		return fmt.Errorf("handle lost worker of event %s: %w", e.ID, err)
 	}
 	return nil
+}
+
+// decide ends a lost event or starts it again, as the project's policy says.
+func (p *Progress) decide(ctx context.Context, e *cyclone.Event, text string) error {
+	retry, err := p.retries(ctx, e)
+	switch {
+	case err != nil:
+		return err
+	case e.Run.CancelReason != "" && !(e.Run.Spare && deployBegan(e)):
+		return p.endOwn(ctx, e, cyclone.StatusCanceled, e.Run.CancelReason)
+	case deployBegan(e):
+		return p.endOwn(ctx, e, cyclone.StatusError, text+"; the event had begun to deploy, so it does not start again by itself")
+	case !retry:
+		return p.endOwn(ctx, e, cyclone.StatusError, text)
+	}
+	return p.again(ctx, e, text)
+}
+
+// retries reports whether the event may start once more.
+func (p *Progress) retries(ctx context.Context, e *cyclone.Event) (bool, error) {
+	project, err := p.Projects.Find(ctx, e.Project)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		return false, nil
+	}
+	if err != nil {
+		return false, fmt.Errorf("find project %s: %w", e.Project, err)
+	}
+	return project.Limits.OnWorkerLost != cyclone.LostFail && e.Worker.Attempt-e.Run.LaunchFailures < maxAttempts, nil
 }
 
 // lostText names worker and node and since when nothing was heard.
@@ -77,8 +103,8 @@ func lostText(e *cyclone.Event, why string) string {
 	}
 	text := fmt.Sprintf("worker %s on node %s was lost: %s", ref.ID, ref.Node, why)
 	switch {
-	case e.Run.Former != nil:
-		return text
+	case e.Run.Former != nil && e.Run.LostAt != nil:
+		return text + ", since " + clock(*e.Run.LostAt)
 	case e.Run.SessionHash != nil:
 		return text + ", last heard of at " + clock(e.Run.LeaseUntil.Add(-cyclone.LeaseTime))
 	case e.StartedAt != nil:
@@ -105,11 +131,17 @@ func deployBegan(e *cyclone.Event) bool {
 // Invariant: one event is run by at most one worker at a time. The former
 // worker may still run, cut off from us; so it is removed first, and when that
 // fails the event stays where it is until the lease runs out and this is tried
-// again.
+// again, but not for ever.
 func (p *Progress) again(ctx context.Context, e *cyclone.Event, text string) error {
-	if err := p.Launcher.Remove(ctx, e.Run.Former.ID); err != nil {
+	if err := p.remove(ctx, *e.Run.Former); err != nil {
+		if errors.Is(err, errNodeGone) || e.Run.LostAt != nil && p.now().Sub(*e.Run.LostAt) >= outOfReach {
+			return p.endOwn(ctx, e, cyclone.StatusError, fmt.Sprintf(
+				"%s; node %s cannot be reached, so nobody can make sure that the worker is gone: start the event again when that is certain",
+				text, e.Run.Former.Node))
+		}
 		return fmt.Errorf("remove worker %s: %w", e.Run.Former.ID, err)
 	}
+	p.Metrics.EventRetried(e.Run.Former.Node)
 	mine := fenceOf(e)
 	if err := p.say(ctx, mine, text+"; the event starts again with another worker"); err != nil {
 		return err
@@ -125,11 +157,12 @@ func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, als
 		if e.Run.CancelReason != "" {
 			return p.conclude(ctx, e, cyclone.Result{Status: cyclone.StatusCanceled})
 		}
-		e.Status, e.Reason, e.StartedAt = cyclone.StatusPending, why, nil
+		now := p.now()
+		e.Status, e.Reason, e.StartedAt, e.Run.PendingSince = cyclone.StatusPending, why, nil, &now
 		// The attempt stays: it is the fence against the worker before.
 		e.Worker = cyclone.WorkerRef{Attempt: e.Worker.Attempt}
 		e.Stages, e.Deployments, e.Image.Digest = []cyclone.StageState{}, []cyclone.Deployment{}, ""
-		e.Run.TokenHash, e.Run.SessionHash, e.Run.Former = nil, nil, nil
+		e.Run.TokenHash, e.Run.SessionHash, e.Run.Former, e.Run.LostAt = nil, nil, nil, nil
 		e.Run.LeaseUntil = time.Time{}
 		return nil
 	})

@@ -187,8 +187,8 @@ func TestCancelReachesWorker(t *testing.T) {
 			t.Fatalf("Cancel = %+v, %v", e, err)
 		}
 	}
-	if got := <-reasons; got != "no longer needed" {
-		t.Errorf("reason is %q", got)
+	if got := <-reasons; got.Reason != "no longer needed" {
+		t.Errorf("told %+v", got)
 	}
 	if len(old) != 0 {
 		t.Error("another attempt's connection was told")

@@ -16,17 +16,23 @@ import (
 const (
 	noticeRelease = "release" // remove the worker from its node
 	noticeMail    = cyclone.NoticeMail
+	noticeStatus  = cyclone.NoticeStatus
 )
 
 const (
 	// releaseDelay lets a worker read that its result arrived and end by itself.
 	releaseDelay = time.Second
+	// launchDelay lets the launch of a worker end whose event is over already.
+	launchDelay = 3 * time.Second
 	// noticeTime bounds one attempt at a notice. Until it is over nobody else
 	// tries.
 	noticeTime = 90 * time.Second
 	// atOnce bounds the notices that are tried at the same time, apart from
 	// releases: slow mail servers must not keep workers alive.
 	atOnce = 16
+	// dueAtOnce bounds how many events are looked at in one round. It leaves
+	// room beside those that wait for another node's server.
+	dueAtOnce = 500
 	// partingTime is how long notices on their way may take when the server ends.
 	partingTime = 10 * time.Second
 )
@@ -46,6 +52,16 @@ func (p *Progress) plan(ctx context.Context, e *cyclone.Event, now, release time
 	wanted, err := p.mailWanted(ctx, e)
 	if wanted {
 		notices = append(notices, cyclone.Notice{Name: noticeMail, NextAt: now})
+	}
+	if err != nil || p.Status == nil {
+		return notices, err
+	}
+	project, err := p.Projects.Find(ctx, e.Project)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		return notices, nil
+	}
+	if err == nil && p.StatusWanted(project, e) {
+		notices = append(notices, cyclone.Notice{Name: noticeStatus, NextAt: now})
 	}
 	return notices, err
 }
@@ -138,9 +154,7 @@ func (p *Progress) Run(ctx context.Context) error {
 	defer running.Wait()
 	slots := make(chan struct{}, atOnce)
 	for {
-		if err := errors.Join(p.endOverdue(ctx, since), p.tellDue(ctx, &running, slots)); err != nil && ctx.Err() == nil {
-			p.Log.Warn("cannot look for what is due", "error", err)
-		}
+		p.complain(ctx, errors.Join(p.forgetEnded(ctx), p.endOverdue(ctx, since), p.tellDue(ctx, &running, slots)))
 		select {
 		case <-ctx.Done():
 			return nil
@@ -154,13 +168,13 @@ func (p *Progress) Run(ctx context.Context) error {
 // free slots.
 func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, slots chan struct{}) error {
 	now := p.now()
-	due, err := p.Queue.NoticesDue(ctx, now, 100)
+	due, err := p.Queue.NoticesDue(ctx, now, dueAtOnce)
 	if err != nil {
 		return fmt.Errorf("list due notices: %w", err)
 	}
 	for _, e := range due {
 		for _, n := range e.Run.Notices {
-			if n.Done || n.NextAt.After(now) {
+			if n.Done || n.NextAt.After(now) || n.Name == noticeRelease && p.others(ctx, e.Worker.Node) {
 				continue
 			}
 			free := func() {}
@@ -231,9 +245,11 @@ func notice(e *cyclone.Event, name string) *cyclone.Notice {
 func (p *Progress) attempt(ctx context.Context, e *cyclone.Event, name string) error {
 	switch name {
 	case noticeRelease:
-		return p.Launcher.Remove(ctx, e.Worker.ID)
+		return p.remove(ctx, e.Worker)
 	case noticeMail:
 		return p.mail(ctx, e)
+	case noticeStatus:
+		return p.status(ctx, e)
 	}
 	return cyclone.NotFound("no notice is called %q", name)
 }
@@ -253,6 +269,25 @@ func (p *Progress) mail(ctx context.Context, e *cyclone.Event) error {
 	return p.Mail.Notify(ctx, project, e)
 }
 
+// status sets the result at the forge, if the project is still there.
+func (p *Progress) status(ctx context.Context, e *cyclone.Event) error {
+	project, err := p.Projects.Find(ctx, e.Project)
+	if errors.Is(err, cyclone.ErrNotFound) || p.Status == nil {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return p.Status.Notify(ctx, project, e)
+}
+
+// hopeless reports whether trying again would change nothing: whoever was to
+// be told does not take it, or is not there.
+func hopeless(err error) bool {
+	return errors.Is(err, cyclone.ErrForbidden) || errors.Is(err, cyclone.ErrInvalid) ||
+		errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, errNodeGone)
+}
+
 // saveNotice writes down how an attempt went and when the next one is.
 func (p *Progress) saveNotice(ctx context.Context, id cyclone.EventID, name string, told error) error {
 	gaveUp := false
@@ -266,13 +301,14 @@ func (p *Progress) saveNotice(ctx context.Context, id cyclone.EventID, name stri
 			return nil
 		}
 		n.Error = told.Error()
-		if gaveUp = n.Attempts > len(delays); gaveUp {
+		if gaveUp = n.Attempts > len(delays) || hopeless(told); gaveUp {
 			n.Done = true
 			return nil
 		}
 		n.NextAt = p.now().Add(delays[n.Attempts-1])
 		return nil
 	})
+	p.Metrics.Notice(name, outcomeOf(told, gaveUp))
 	if told != nil {
 		p.Log.Warn("notice failed", "event", id, "notice", name, "gave up", gaveUp, "error", told)
 	}

@@ -26,7 +26,9 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/lead"
 	"cyclone/pkg/livelog"
+	"cyclone/pkg/metrics"
 )
 
 // Progress takes events from their claim to their end. All fields are
@@ -40,9 +42,17 @@ type Progress struct {
 	Logs     cyclone.LogStore
 	Sealer   cyclone.Sealer
 	Hub      *livelog.Hub
-	Launcher cyclone.Launcher // removes workers
+	// Launcher removes workers on Node, the only one that this server serves.
+	// Those on other nodes are left to the servers of these; see remove.
+	Launcher cyclone.Launcher
+	Node     string
+	Nodes    cyclone.NodeStore
 	// Mail tells the project's recipients about a final event; nil sends none.
 	Mail cyclone.Notifier
+	// Status sets the result beside the commit at its forge, where
+	// StatusWanted says that this can be done; nil sets none.
+	Status       cyclone.Notifier
+	StatusWanted func(*cyclone.Project, *cyclone.Event) bool
 	// Engine is what workers start their Docker engine with.
 	Engine cyclone.EngineConfig
 	// Registries are credentials by registry host; forks never get them.
@@ -50,6 +60,17 @@ type Progress struct {
 	// Timeout is how long an event of a project without a limit may run;
 	// 0 means DefaultTimeout.
 	Timeout time.Duration
+	// MaxTimeout bounds the time of every event; 0 is no bound.
+	MaxTimeout time.Duration
+	// PendingTimeout is how long an event may wait for a worker; 0 is for ever.
+	PendingTimeout time.Duration
+	// LogLimit bounds the log of an attempt; 0 is no bound.
+	LogLimit cyclone.Size
+	// Lease lets one of several servers end what is overdue; nil when there is
+	// one only.
+	Lease *lead.Lease
+	// Metrics is optional.
+	Metrics *metrics.Metrics
 	// Tick is how often Run looks for what is due without being woken; 0
 	// means DefaultTick.
 	Tick time.Duration
@@ -66,6 +87,11 @@ type Progress struct {
 	tails   map[cyclone.EventID]int64 // last line stored through this process
 	cancels map[cyclone.EventID]map[*subscription]struct{}
 	kick    chan struct{} // wakes Run; made by kicks
+
+	// Only Run touches these.
+	lookedForWaiting time.Time
+	lookedForEnded   time.Time
+	trouble          string // what was last logged as wrong
 }
 
 // DefaultTick is how often Run looks for what is due.
@@ -237,5 +263,6 @@ func (p *Progress) Renew(ctx context.Context, f cyclone.Fence) (*cyclone.Cancell
 	if e.Run.CancelReason == "" {
 		return nil, nil
 	}
-	return &cyclone.Cancellation{Reason: e.Run.CancelReason, Spare: e.Run.Spare}, nil
+	c := cancellation(e)
+	return &c, nil
 }

@@ -158,16 +158,16 @@ func TestRenew(t *testing.T) {
 	f := w.running("e1")
 	base := time.Now()
 	w.Now = func() time.Time { return base.Add(time.Hour) }
-	if cancel, err := w.Renew(t.Context(), f); err != nil || cancel != "" {
-		t.Errorf("Renew = %q, %v", cancel, err)
+	if cancel, err := w.Renew(t.Context(), f); err != nil || cancel != nil {
+		t.Errorf("Renew = %+v, %v", cancel, err)
 	}
 	if until := w.find("e1").Run.LeaseUntil; until.Before(base.Add(time.Hour)) {
 		t.Errorf("lease runs out at %v", until)
 	}
 	_, err := w.Cancel(t.Context(), "e1", "no longer needed")
 	w.must(err)
-	if cancel, err := w.Renew(t.Context(), f); err != nil || cancel != "no longer needed" {
-		t.Errorf("Renew = %q, %v", cancel, err)
+	if cancel, err := w.Renew(t.Context(), f); err != nil || cancel == nil || cancel.Reason != "no longer needed" {
+		t.Errorf("Renew = %+v, %v", cancel, err)
 	}
 }
 

@@ -28,6 +28,9 @@ type launcher struct {
 
 func (l *launcher) Launch(context.Context, cyclone.WorkerSpec) error { return nil }
 func (l *launcher) Ready(context.Context) error                      { return nil }
+func (l *launcher) Disk(context.Context) (cyclone.Disk, error) {
+	return cyclone.Disk{}, cyclone.NotFound("no disk")
+}
 
 func (l *launcher) Workers(context.Context) ([]cyclone.WorkerState, error) { return nil, nil }
 
@@ -104,7 +107,7 @@ func newWorld(t *testing.T) *world {
 	w.Progress = &progress.Progress{
 		Events: w.store.Events, Queue: w.store.Events, Projects: w.store.Projects, Secrets: w.store.Secrets,
 		Clusters: w.store.Clusters, Logs: w.store.Logs, Sealer: sealer, Hub: livelog.New(),
-		Launcher: w.launcher, Mail: w.mail, Now: time.Now,
+		Launcher: w.launcher, Node: "local", Nodes: w.store.Nodes, Mail: w.mail, Now: time.Now,
 		Engine:     cyclone.EngineConfig{RegistryMirror: "http://mirror:5000"},
 		Registries: map[string]cyclone.RegistryAuth{"registry.example.com": {Username: "u", Password: "p"}},
 		EventURL:   func(e *cyclone.Event) string { return "http://ci/events/" + string(e.ID) },
