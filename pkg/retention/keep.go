@@ -18,8 +18,8 @@ const (
 	defaultMinimum = 10
 	// maxDays is a hundred years: more is a slip of the pen.
 	maxDays = 36_500
-	// maxCount is more than a store of one machine holds.
-	maxCount = 1_000_000_000
+	// maxCount is what projects are limited to.
+	maxCount = 1_000_000
 )
 
 // ParseKeep reads how long something is kept: "90d" (days), "500" (so many
