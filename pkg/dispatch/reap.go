@@ -50,8 +50,10 @@ func (d *Dispatcher) lost(ctx context.Context, e *cyclone.Event, why string) {
 	if !d.take(e.Worker.ID) {
 		return
 	}
+	own := *e
+	e = &own // the round goes on with the list
 	d.busy.Go(func() {
-		defer d.drop(e.Worker.ID)
+		defer d.drop(own.Worker.ID)
 		ctx, stop := context.WithTimeout(ctx, lostTime)
 		defer stop()
 		if err := d.Progress.Lost(ctx, e, why); err != nil {
