@@ -22,8 +22,9 @@ const DefaultHost = client.DefaultDockerHost
 
 // Engine is one Docker engine. It is safe for concurrent use.
 type Engine struct {
-	api  *client.Client
-	host string
+	api   *client.Client
+	host  string
+	grace graces
 }
 
 var (
@@ -43,7 +44,7 @@ func New(host string) (*Engine, error) {
 	if err != nil {
 		return nil, cyclone.Invalid("engine host", "%v; write for instance %s", err, DefaultHost)
 	}
-	return &Engine{api: api, host: host}, nil
+	return &Engine{api: api, host: host, grace: usualGraces()}, nil
 }
 
 // Images is the engine seen as a place of images.

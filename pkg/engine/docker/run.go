@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"sync/atomic"
 	"time"
 
 	"github.com/docker/docker/api/types"
@@ -15,15 +16,18 @@ import (
 	"cyclone/pkg/cyclone"
 )
 
-const (
-	// startGrace is how long the engine may take to start a container.
-	startGrace = 2 * time.Minute
-	// stopGrace is how long a container may take to end after SIGTERM.
-	stopGrace = 10 * time.Second
-	// killGrace is how long the engine may take to end one after SIGKILL, and
-	// to deliver the rest of its output.
-	killGrace = 30 * time.Second
-)
+// graces are how long the engine and containers may take.
+type graces struct {
+	start time.Duration // until the engine has started a container
+	stop  time.Duration // until a container has ended after SIGTERM
+	// kill is until the engine has ended one after SIGKILL, and has delivered
+	// the rest of its output.
+	kill time.Duration
+}
+
+func usualGraces() graces {
+	return graces{start: 2 * time.Minute, stop: 10 * time.Second, kill: 30 * time.Second}
+}
 
 // Run starts a created container, copies what it prints to out in order of
 // arrival and returns when it has ended and all its output has been written.
@@ -36,27 +40,21 @@ func (e *Engine) Run(ctx context.Context, id string, out cyclone.Output) (cyclon
 		return cyclone.Exit{}, context.Cause(ctx)
 	}
 	// Once started the container has to be seen to its end, so nothing below
-	// is cut off by ctx; only await looks at it.
-	steady, done := context.WithCancel(context.WithoutCancel(ctx))
-	defer done()
-	// Attached and waiting before the start, so that neither the first line
-	// nor a quick end is missed.
-	stream, err := e.api.ContainerAttach(steady, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
-	if err != nil {
-		return cyclone.Exit{}, failed(steady, err, "attach to container %s", short(id))
-	}
-	defer stream.Close()
+	// is cut off by ctx; only begin and await look at it.
+	steady, done := context.WithCancelCause(context.WithoutCancel(ctx))
+	defer done(nil)
 	kills := memoryKills()
-	ended, lost := e.api.ContainerWait(steady, id, container.WaitConditionNextExit)
-	if err := e.start(steady, id); err != nil {
+	b, err := e.begin(ctx, steady, done, id)
+	if err != nil {
 		return cyclone.Exit{}, err
 	}
-	output := copying(stream, out)
-	code, err := e.await(ctx, id, ended, lost)
+	defer b.stream.Close()
+	output := copying(b.stream, out)
+	code, err := e.await(ctx, id, b.ended, b.lost)
 	if errors.Is(err, errLost) {
-		stream.Close()
+		b.stream.Close()
 	}
-	if cut := output.finish(stream.Close); err == nil {
+	if cut := output.finish(e.grace.kill, b.stream.Close); err == nil {
 		err = failed(steady, cut, "read output of container %s", short(id))
 	}
 	exit, limited := e.exit(steady, id, code)
@@ -66,13 +64,63 @@ func (e *Engine) Run(ctx context.Context, id string, out cyclone.Output) (cyclon
 	return exit, err
 }
 
-// start starts a container; an engine that does not get it done in startGrace
-// is taken for broken.
-func (e *Engine) start(ctx context.Context, id string) error {
-	ctx, done := context.WithTimeoutCause(ctx, startGrace,
-		cyclone.Unavailable("the engine did not start it within %v", startGrace))
-	defer done()
-	return failed(ctx, e.api.ContainerStart(ctx, id, container.StartOptions{}), "start container %s", short(id))
+// begun is a container that runs: its output and its end.
+type begun struct {
+	stream types.HijackedResponse
+	ended  <-chan container.WaitResponse
+	lost   <-chan error
+}
+
+// begin starts a container. Attached and waiting before the start, so that
+// neither the first line nor a quick end is missed. An engine that does not get
+// it done in time, which is short once ctx is over, is taken for broken.
+func (e *Engine) begin(ctx, steady context.Context, giveUp context.CancelCauseFunc, id string) (begun, error) {
+	var over atomic.Bool
+	late := time.AfterFunc(e.grace.start, func() {
+		if !over.Load() {
+			giveUp(cyclone.Unavailable("the engine did not answer within %v", e.grace.start))
+		}
+	})
+	defer late.Stop()
+	stop := context.AfterFunc(ctx, func() { late.Reset(e.grace.stop) })
+	defer stop()
+	defer over.Store(true)
+	stream, err := e.attach(steady, id)
+	if err != nil {
+		return begun{}, err
+	}
+	b := begun{stream: stream}
+	b.ended, b.lost = e.api.ContainerWait(steady, id, container.WaitConditionNextExit)
+	if err := e.api.ContainerStart(steady, id, container.StartOptions{}); err != nil {
+		stream.Close()
+		return begun{}, failed(steady, err, "start container %s", short(id))
+	}
+	return b, nil
+}
+
+// attach connects to a container's output. The client does not look at ctx
+// while it waits for the engine's answer.
+func (e *Engine) attach(ctx context.Context, id string) (types.HijackedResponse, error) {
+	type answer struct {
+		stream types.HijackedResponse
+		err    error
+	}
+	answered := make(chan answer, 1)
+	go func() {
+		stream, err := e.api.ContainerAttach(ctx, id, container.AttachOptions{Stream: true, Stdout: true, Stderr: true})
+		answered <- answer{stream, err}
+	}()
+	select {
+	case a := <-answered:
+		return a.stream, failed(ctx, a.err, "attach to container %s", short(id))
+	case <-ctx.Done():
+		go func() { // ends with the engine, or with its late answer
+			if a := <-answered; a.err == nil {
+				a.stream.Close()
+			}
+		}()
+		return types.HijackedResponse{}, failed(ctx, ctx.Err(), "attach to container %s", short(id))
+	}
 }
 
 // errLost marks the end of a wait whose container's fate is unknown.
@@ -90,7 +138,7 @@ func (e *Engine) await(ctx context.Context, id string, ended <-chan container.Wa
 	for _, s := range []struct {
 		signal string
 		grace  time.Duration
-	}{{"SIGTERM", stopGrace}, {"SIGKILL", killGrace}} {
+	}{{"SIGTERM", e.grace.stop}, {"SIGKILL", e.grace.kill}} {
 		e.signal(id, s.signal)
 		select {
 		case r := <-ended:
@@ -106,7 +154,7 @@ func (e *Engine) await(ctx context.Context, id string, ended <-chan container.Wa
 // signal asks a container to end. Errors do not matter: it may have ended
 // meanwhile, and whether it did is seen by who waits for it.
 func (e *Engine) signal(id, signal string) {
-	ctx, done := context.WithTimeout(context.Background(), stopGrace/2)
+	ctx, done := context.WithTimeout(context.Background(), e.grace.stop/2)
 	defer done()
 	_ = e.api.ContainerKill(ctx, id, signal)
 	if signal != "SIGTERM" {
@@ -130,6 +178,9 @@ const terminateRest = `while read -r k v; do case "$k$v" in SigCgt:*[4567cdef]??
 // whether its memory was limited.
 func (e *Engine) exit(ctx context.Context, id string, code int64) (exit cyclone.Exit, limited bool) {
 	plain := cyclone.Exit{Code: int(code), Signal: signalName(int(code))}
+	// The end is known; an engine that does not answer any more must not hide it.
+	ctx, done := context.WithTimeout(ctx, e.grace.stop)
+	defer done()
 	// The kernel's word that memory ran out takes its own way through the
 	// engine and may come a moment after the end itself.
 	for range 10 {
@@ -175,17 +226,17 @@ func copying(stream types.HijackedResponse, out cyclone.Output) *output {
 }
 
 // finish waits for the end of the output. The engine closes the stream soon
-// after the container's end; should it ever deliver nothing for killGrace,
-// stop breaks the stream and the output counts as cut off.
-func (o *output) finish(stop func()) error {
-	check := time.NewTicker(killGrace / 10)
+// after the container's end; should it ever deliver nothing for so long, stop
+// breaks the stream and the output counts as cut off.
+func (o *output) finish(longest time.Duration, stop func()) error {
+	check := time.NewTicker(longest / 10)
 	defer check.Stop()
 	for {
 		select {
 		case err := <-o.ended:
 			return err
 		case <-check.C:
-			if o.source.idle() > killGrace {
+			if o.source.idle() > longest {
 				stop()
 				if err := <-o.ended; err == nil {
 					return nil // it ended by itself just now

@@ -135,8 +135,6 @@ func runUntil(t *testing.T, script, text string) (cyclone.Exit, string, time.Dur
 	return exit, out.String(), time.Since(time.Unix(0, canceled.Load())), err
 }
 
-var errWhy = errors.New("somebody asked")
-
 func TestRunStopsTheCommandOfAShell(t *testing.T) {
 	exit, out, took, err := runUntil(t, "echo started; sleep 300; echo not reached", "started")
 	if !errors.Is(err, errWhy) {

@@ -1,0 +1,65 @@
+package docker_test
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cyclone/pkg/cyclone"
+)
+
+var errWhy = errors.New("somebody asked")
+
+// TestRunOnAFrozenEngine: whatever call the engine leaves unanswered, Run ends.
+func TestRunOnAFrozenEngine(t *testing.T) {
+	for _, tt := range []struct {
+		name     string
+		frozen   []string // calls without an answer
+		canceled bool     // once the first of them was made
+		want     []error  // one of them; nil is none
+	}{
+		{"attach", []string{"/attach"}, false, []error{cyclone.ErrUnavailable}},
+		{"attach, canceled", []string{"/attach"}, true, []error{errWhy, cyclone.ErrUnavailable}},
+		{"start", []string{"/start", "/wait"}, false, []error{cyclone.ErrUnavailable}},
+		{"start, canceled", []string{"/start", "/wait"}, true, []error{errWhy, cyclone.ErrUnavailable}},
+		{"the end is known", []string{"/json"}, false, []error{nil}},
+		{"stop", []string{"/wait"}, true, []error{errWhy}},
+		{"signals", []string{"/wait", "/kill"}, true, []error{errWhy}},
+		{"everything else", []string{"/wait", "/kill", "/exec", "/json"}, true, []error{errWhy}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			ctx, cancel := context.WithCancelCause(t.Context())
+			defer cancel(nil)
+			forever := make(chan struct{})
+			works := container(nil)
+			e := stand(t, func(w http.ResponseWriter, r *http.Request) {
+				if !slices.ContainsFunc(tt.frozen, func(call string) bool { return strings.HasSuffix(r.URL.Path, call) }) {
+					works(w, r)
+					return
+				}
+				if strings.HasSuffix(r.URL.Path, "/wait") {
+					_ = http.NewResponseController(w).Flush() // the client goes on with this much
+				}
+				if tt.canceled {
+					cancel(errWhy)
+				}
+				<-forever
+			})
+			t.Cleanup(func() { close(forever) }) // before the server ends, which waits for its calls
+			e.SetGraces(400*time.Millisecond, 50*time.Millisecond, 100*time.Millisecond)
+			begin := time.Now()
+			_, err := e.Run(ctx, "abc", &lines{})
+			if took := time.Since(begin); took > 5*time.Second {
+				t.Errorf("took %v", took)
+			}
+			if !slices.ContainsFunc(tt.want, func(want error) bool { return errors.Is(err, want) }) {
+				t.Errorf("error %v", err)
+			}
+		})
+	}
+}
