@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -104,13 +105,12 @@ func TestTwoServersOnOneNode(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				first := newWorld(t)
 				first.project("a", cyclone.Limits{})
-				lease := func(holder string) *lead.Lease {
-					return &lead.Lease{Store: first.store.Leases, Name: "dispatch/local", Holder: holder, Now: time.Now}
-				}
-				first.Lease, first.Capacity = lease("first"), 3
+				lost := &losable{LeaseStore: first.store.Leases}
+				first.Lease, first.Capacity = &lead.Lease{Store: lost, Name: "dispatch/local", Holder: "first", Now: time.Now}, 3
+				lease := &lead.Lease{Store: first.store.Leases, Name: "dispatch/local", Holder: "second", Now: time.Now}
 				second := &world{Dispatcher: &dispatch.Dispatcher{
 					Queue: first.Queue, Projects: first.Projects, Launcher: first.node, Progress: first.out, Nodes: first.Nodes,
-					Node: "local", Capacity: 3, Lease: lease("second"), Server: "second", Log: first.Log, Now: time.Now,
+					Node: "local", Capacity: 5, Lease: lease, Server: "second", Log: first.Log, Now: time.Now,
 				}, t: t, store: first.store, node: first.node, out: first.out}
 				stopFirst := first.start()
 				time.Sleep(10 * time.Millisecond)
@@ -123,12 +123,8 @@ func TestTwoServersOnOneNode(t *testing.T) {
 				if got := first.statuses(); got[cyclone.StatusRunning] != 3 {
 					t.Errorf("two servers filled 3 places with %v", got)
 				}
-				if !c.orders {
-					// Nothing is given back: its store is gone for it.
-					first.Lease.Store = nowhere{}
-				}
+				lost.gone.Store(!c.orders) // then nothing is given back
 				stopFirst()
-				second.Capacity = 5
 				time.Sleep(c.within)
 				if got := first.statuses(); got[cyclone.StatusRunning] != 5 {
 					t.Errorf("after %s: %v", c.within, got)
@@ -138,13 +134,25 @@ func TestTwoServersOnOneNode(t *testing.T) {
 	}
 }
 
-// nowhere is a store that is out of reach.
-type nowhere struct{}
-
-func (nowhere) Acquire(context.Context, string, string, time.Time, time.Duration) (bool, error) {
-	return false, errors.New("out of reach")
+// losable is a store that can get out of a server's reach.
+type losable struct {
+	cyclone.LeaseStore
+	gone atomic.Bool
 }
-func (nowhere) Release(context.Context, string, string) error { return errors.New("out of reach") }
+
+func (l *losable) Acquire(ctx context.Context, name, holder string, now time.Time, ttl time.Duration) (bool, error) {
+	if l.gone.Load() {
+		return false, errors.New("out of reach")
+	}
+	return l.LeaseStore.Acquire(ctx, name, holder, now, ttl)
+}
+
+func (l *losable) Release(ctx context.Context, name, holder string) error {
+	if l.gone.Load() {
+		return errors.New("out of reach")
+	}
+	return l.LeaseStore.Release(ctx, name, holder)
+}
 
 // What runs on a node that another server serves is left alone, until no
 // server serves it any more.
