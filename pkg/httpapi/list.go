@@ -1,7 +1,6 @@
 package httpapi
 
 import (
-	"encoding/base64"
 	"net/http"
 	"net/url"
 	"slices"
@@ -10,6 +9,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/paging"
 )
 
 const (
@@ -31,25 +31,16 @@ func listOf[T any](l cyclone.List[T]) cyclone.List[T] {
 func writePage[T any](w http.ResponseWriter, r *http.Request, items []T, key func(T) string) error {
 	q := queryOf(r)
 	page := q.page()
-	after, err := base64.RawURLEncoding.DecodeString(page.Cursor)
-	if err != nil {
-		q.bad.Add("cursor", "is not one that a list returned; start again without a cursor")
-	}
-	if err := q.bad.OrNil(); err != nil {
+	after, err := paging.Parse(page.Cursor, 1)
+	if err := allWrong(q.bad.OrNil(), func() error { return err }); err != nil {
 		return err
 	}
-	list := cyclone.List[T]{Total: len(items)}
 	slices.SortFunc(items, func(a, b T) int { return strings.Compare(key(a), key(b)) })
-	for _, item := range items {
-		if len(after) > 0 && key(item) <= string(after) {
-			continue
-		}
-		if len(list.Items) == page.Limit {
-			list.Next = base64.RawURLEncoding.EncodeToString([]byte(key(list.Items[page.Limit-1])))
-			break
-		}
-		list.Items = append(list.Items, item)
+	rest := items
+	if after != nil {
+		rest = slices.DeleteFunc(slices.Clone(items), func(item T) bool { return key(item) <= after[0] })
 	}
+	list := paging.Cut(rest, page.Limit, len(items), func(last T) string { return paging.Cursor(key(last)) })
 	return show(w, listOf(list))
 }
 

@@ -98,6 +98,7 @@ func (s *Server) logViewOf(r *http.Request, e *cyclone.Event) (*logView, error) 
 		return nil, fmt.Errorf("find end of log: %w", err)
 	}
 	v.upTo = last
+	v.narrow()
 	takeTime(r) // the log may be large, and its reader slow
 	return v, v.applyTail(r.Context())
 }
@@ -109,6 +110,21 @@ func wantsNDJSON(r *http.Request) bool {
 		}
 	}
 	return false
+}
+
+// narrow leaves out what cannot be of the stage that was asked for. Only of an
+// event that is over after its first attempt: until then the places may still
+// change, and a second attempt's say nothing of the first one's lines, which
+// are in the log too.
+func (v *logView) narrow() {
+	if !v.event.Status.Final() || v.event.Worker.Attempt > 1 {
+		return
+	}
+	for _, st := range v.event.Stages {
+		if st.Name == v.stage && st.FirstLine > 0 && st.LastLine >= st.FirstLine {
+			v.from, v.upTo = max(v.from, st.FirstLine), min(v.upTo, st.LastLine)
+		}
+	}
 }
 
 // applyTail finds where the last lines begin. Of one stage or step that takes

@@ -51,6 +51,7 @@ func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer s.release(c)
+	defer s.Metrics.Viewer()()
 	c.ping(pingEvery)
 	readerDone := c.read(viewerMessages, func(int, []byte) error { return nil })
 	v := &viewer{server: s, socket: c, id: e.ID, next: max(from, 1), stages: map[cyclone.Stage]string{}}
@@ -168,7 +169,7 @@ func (v *viewer) follow(ctx context.Context, live *livelog.Reader, wait time.Dur
 // behind reports whether the store has what was not sent yet.
 func (v *viewer) behind(ctx context.Context) (bool, error) {
 	seen, err := v.lookout.look(ctx, v.server, v.id)
-	return seen.final || seen.revision != v.revision || seen.last >= v.next, err
+	return seen.news(v.next, v.revision), err
 }
 
 // take sends what a live message brings and reports whether the store has to
@@ -189,6 +190,7 @@ func (v *viewer) take(value any) (look bool, err error) {
 		}
 		return false, v.socket.send(append(appendLine([]byte(`{"type":"partial",`), &value), '}'))
 	case *cyclone.Event:
+		v.revision = max(v.revision, value.Run.Revision)
 		return value.Status.Final(), v.sendStages(value)
 	}
 	return false, nil

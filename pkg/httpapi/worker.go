@@ -59,6 +59,7 @@ func (s *Server) connectWorker(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	defer s.release(c)
+	defer s.Metrics.WorkerConnected()()
 	k := &conversation{server: s, socket: c, fence: fence}
 	s.Log.DebugContext(c.ctx, "worker connected", "worker", id, "event", fence.Event)
 	err = k.run(engine)
