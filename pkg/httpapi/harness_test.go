@@ -18,6 +18,7 @@ import (
 	"cyclone/pkg/httpapi"
 	"cyclone/pkg/livelog"
 	"cyclone/pkg/logchunk"
+	"cyclone/pkg/metrics"
 	"cyclone/pkg/seal"
 	"cyclone/pkg/store/embedded"
 )
@@ -64,6 +65,7 @@ func newFixture(t *testing.T, tweaks ...func(*httpapi.Server)) *fixture {
 		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
 		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Sealer: sealer, Live: live,
 		Trigger: f.trigger, Progress: f.progress, Forges: map[string]cyclone.Forge{"github": fakeForge{}, "gitlab": fakeForge{}},
+		Nodes: store.Nodes, Metrics: metrics.New(), Census: store,
 		Auth:        testAuth{httpapi.HashToken(adminToken)},
 		Version:     httpapi.Version{Version: "1.2.3", Commit: "abc", Go: "go1"},
 		Log:         slog.New(slog.NewTextHandler(f.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

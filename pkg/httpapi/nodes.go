@@ -152,7 +152,12 @@ func (s *Server) deleteNode(w http.ResponseWriter, r *http.Request) error {
 			view.Server, view.Name, view.SeenAt.UTC().Format(time.RFC3339), cyclone.Duration(cyclone.NodeTimeout))
 	}
 	if view.Running > 0 {
-		return cyclone.Conflict("%d events still run on node %s: cancel them first, or wait until they are given up", view.Running, view.Name)
+		verb := "run"
+		if view.Running == 1 {
+			verb = "runs"
+		}
+		return cyclone.Conflict("%s still %s on node %s: cancel what runs there, or wait until it is given up",
+			counted(view.Running, "event"), verb, view.Name)
 	}
 	if err := s.Nodes.Delete(r.Context(), view.Name); err != nil {
 		return notFound(err, "node %q does not exist", view.Name)
