@@ -156,6 +156,11 @@ func (d *Dispatcher) leave(ctx context.Context) {
 // a whole one each tick, in between one that only launches.
 func (d *Dispatcher) turn(ctx context.Context, deaf time.Time) error {
 	held, err := d.Lease.Held(ctx)
+	if !held && d.beaten.Name != "" {
+		// Another server tells of the node from now on.
+		d.Metrics.NodeLeft(d.Node)
+		d.beaten = cyclone.Node{}
+	}
 	if err != nil || !held {
 		return err
 	}

@@ -22,7 +22,7 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
 		CreatedAt: cyclone.Stamp(d.ReceivedAt),
 	}
-	e.Run.Key = fmt.Sprintf("%s/%s/%s/0", d.SCM, d.Project, d.ID)
+	e.Run.Key = key(d) + "/0"
 	e.Run.Stages = wantedStages(p, h.Kind)
 	e.Version = e.DefaultVersion()
 	e.Image = t.image(p, e.Version)
@@ -66,12 +66,13 @@ func (t *Trigger) image(p *cyclone.Project, version string) cyclone.Image {
 }
 
 // supersede cancels what is older than e and about the same branch or pull
-// request. Tags and releases are never superseded.
+// request, unless it has begun to deploy. Tags and releases are never
+// superseded.
 func (t *Trigger) supersede(ctx context.Context, e *cyclone.Event) error {
 	if e.PullRequest == nil && e.Branch == "" {
 		return nil
 	}
-	_, err := t.cancelWhere(ctx, e.Project, fmt.Sprintf("superseded by event #%d", e.Number), func(old *cyclone.Event) bool {
+	_, err := t.endWhere(ctx, e.Project, fmt.Sprintf("superseded by event #%d", e.Number), t.Progress.Supersede, func(old *cyclone.Event) bool {
 		older := old.CreatedAt.Before(e.CreatedAt) || old.CreatedAt.Equal(e.CreatedAt) && old.Number < e.Number
 		return older && old.ID != e.ID && sameSource(old, e)
 	})
@@ -93,7 +94,7 @@ func (t *Trigger) closed(ctx context.Context, d *cyclone.Delivery, h *cyclone.Ho
 	}
 	n := h.PullRequest.Number
 	why := fmt.Sprintf("pull request #%d was closed", n)
-	ended, err := t.cancelWhere(ctx, d.Project, why, func(e *cyclone.Event) bool {
+	ended, err := t.endWhere(ctx, d.Project, why, t.Progress.Cancel, func(e *cyclone.Event) bool {
 		return e.PullRequest != nil && e.PullRequest.Number == n && !e.CreatedAt.After(d.ReceivedAt)
 	})
 	if err != nil {
@@ -105,9 +106,12 @@ func (t *Trigger) closed(ctx context.Context, d *cyclone.Delivery, h *cyclone.Ho
 
 var unfinished = []cyclone.Status{cyclone.StatusPending, cyclone.StatusBlocked, cyclone.StatusRunning}
 
-// cancelWhere cancels the project's unfinished events that match and says how
-// many. One that ended meanwhile is no error.
-func (t *Trigger) cancelWhere(ctx context.Context, p cyclone.ProjectName, why string, match func(*cyclone.Event) bool) (int, error) {
+// ending is a way to end an event.
+type ending func(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
+
+// endWhere ends the project's unfinished events that match and says how many.
+// One that is over meanwhile, or must not be ended, is no error.
+func (t *Trigger) endWhere(ctx context.Context, p cyclone.ProjectName, why string, end ending, match func(*cyclone.Event) bool) (int, error) {
 	found, err := t.unfinished(ctx, p)
 	if err != nil {
 		return 0, err
@@ -117,7 +121,7 @@ func (t *Trigger) cancelWhere(ctx context.Context, p cyclone.ProjectName, why st
 		if !match(e) {
 			continue
 		}
-		_, err := t.Progress.Cancel(ctx, e.ID, why)
+		_, err := end(ctx, e.ID, why)
 		if errors.Is(err, cyclone.ErrConflict) || errors.Is(err, cyclone.ErrNotFound) {
 			continue
 		}

@@ -13,20 +13,25 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/lead"
+	"cyclone/pkg/metrics"
 )
 
-// canceler ends an event that is not over; ErrConflict when it is.
+// canceler ends an event that is not over; ErrConflict when it is, and for
+// Supersede also when it has begun to deploy.
 type canceler interface {
 	Cancel(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
+	Supersede(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
 }
 
-// Trigger turns deliveries and requests into events. All fields but Registry
-// and Wake are required.
+// Trigger turns deliveries and requests into events. All fields but Registry,
+// Lease, Metrics and Wake are required. It must not be copied.
 type Trigger struct {
 	Projects   cyclone.ProjectStore
 	Events     cyclone.EventStore
@@ -35,36 +40,18 @@ type Trigger struct {
 	Progress   canceler
 	// Registry names the images of projects that name none: <Registry>/<project>.
 	Registry string
-	Log      *slog.Logger
-	Now      func() time.Time
+	// Lease lets one of several servers try failed deliveries again; nil when
+	// there is one only.
+	Lease   *lead.Lease
+	Metrics *metrics.Metrics
+	Log     *slog.Logger
+	Now     func() time.Time
 	// Wake tells the dispatcher that something is pending.
 	Wake func()
-}
 
-// Deliver handles a stored, verified delivery: it creates the event the
-// delivery asks for, or ends the events of a closed pull request, and writes
-// what became of it into d and the store. A delivery that was handled before
-// is left alone. ErrInvalid: the payload cannot be read, or is about another
-// repository. After any other error the delivery counts as not handled;
-// Recover tries it again.
-func (t *Trigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
-	if d.HandledAt != nil {
-		return nil
-	}
-	err := t.handle(ctx, d)
-	if err != nil && !errors.Is(err, cyclone.ErrInvalid) && !errors.Is(err, cyclone.ErrNotFound) {
-		return fmt.Errorf("handle delivery %s of project %s: %w", d.ID, d.Project, err)
-	}
-	if err != nil {
-		d.Error = err.Error()
-	}
-	now := cyclone.Stamp(t.Now())
-	d.HandledAt = &now
-	if save := t.Deliveries.Replace(ctx, d); save != nil {
-		d.HandledAt = nil
-		return fmt.Errorf("save outcome of delivery %s of project %s: %w", d.ID, d.Project, save)
-	}
-	return err
+	mu      sync.Mutex
+	trying  map[string]bool // deliveries that Run is at
+	trouble string          // what was last logged as wrong; only Run touches it
 }
 
 func (t *Trigger) handle(ctx context.Context, d *cyclone.Delivery) error {
@@ -119,36 +106,11 @@ func (t *Trigger) start(ctx context.Context, d *cyclone.Delivery, p *cyclone.Pro
 
 // announce tells the log and the dispatcher about a new event.
 func (t *Trigger) announce(e *cyclone.Event) {
+	t.Metrics.EventCreated(e.Trigger.Kind)
 	t.Log.Info("event created", "event", e.ID, "project", e.Project, "number", e.Number,
 		"trigger", e.Trigger.Kind, "status", e.Status, "reason", e.Reason)
 	if e.Status == cyclone.StatusPending && t.Wake != nil {
 		t.Wake()
-	}
-}
-
-// batch is how many deliveries Recover takes from the store at once.
-const batch = 100
-
-// Recover handles the deliveries that were accepted but not handled, because
-// the server ended or the store was out of reach in between. Run it at the
-// start and now and then.
-func (t *Trigger) Recover(ctx context.Context) error {
-	before := t.Now()
-	for {
-		found, err := t.Deliveries.Due(ctx, before, batch)
-		if err != nil {
-			return fmt.Errorf("list unhandled deliveries: %w", err)
-		}
-		for _, d := range found {
-			err := t.Deliver(ctx, d)
-			if err != nil && d.HandledAt == nil {
-				return err
-			}
-			t.Log.Info("delivery recovered", "delivery", d.ID, "project", d.Project, "events", d.Events, "ignored", d.Ignored, "error", d.Error)
-		}
-		if len(found) < batch {
-			return nil
-		}
 	}
 }
 

@@ -2,10 +2,10 @@ package trigger_test
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 	"unicode/utf8"
@@ -225,44 +225,13 @@ func TestDeliveredTwiceIsOneEvent(t *testing.T) {
 // brokenEvents fails until it is repaired.
 type brokenEvents struct {
 	cyclone.EventStore
-	broken bool
+	broken atomic.Bool
 }
 
 func (b *brokenEvents) Create(ctx context.Context, e *cyclone.Event) error {
-	if b.broken {
+	if b.broken.Load() {
 		return cyclone.Unavailable("store is out of reach")
 	}
 	return b.EventStore.Create(ctx, e)
 }
 
-func TestRecover(t *testing.T) {
-	w := newWorld(t, nil)
-	events := &brokenEvents{w.Events, true}
-	w.Events = events
-	good, bad := w.stored(push("main")), w.stored(nil)
-	if err := w.Deliver(t.Context(), good); !errors.Is(err, cyclone.ErrUnavailable) || good.HandledAt != nil {
-		t.Fatalf("Deliver = %v, handled at %v", err, good.HandledAt)
-	}
-	w.now = w.now.Add(time.Minute)
-	if err := w.Recover(t.Context()); !errors.Is(err, cyclone.ErrUnavailable) {
-		t.Errorf("Recover = %v while the store is away", err)
-	}
-	events.broken = false
-	w.must(w.Recover(t.Context()))
-	w.must(w.Recover(t.Context()))
-	d, err := w.store.Deliveries.Find(t.Context(), "orders", "github", good.ID)
-	w.must(err)
-	if d.HandledAt == nil || len(d.Events) != 1 {
-		t.Errorf("delivery is %+v", d)
-	}
-	d, err = w.store.Deliveries.Find(t.Context(), "orders", "github", bad.ID)
-	w.must(err)
-	if d.HandledAt == nil || d.Error == "" {
-		t.Errorf("a delivery that cannot be read stays: %+v", d)
-	}
-	l, err := w.store.Events.List(t.Context(), cyclone.EventQuery{})
-	w.must(err)
-	if l.Total != 1 {
-		t.Errorf("%d events", l.Total)
-	}
-}

@@ -44,6 +44,14 @@ func (c canceler) Cancel(ctx context.Context, id cyclone.EventID, reason string)
 	return e, c.store.Events.Replace(ctx, e)
 }
 
+func (c canceler) Supersede(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error) {
+	e, err := c.store.Events.Find(ctx, id)
+	if err == nil && len(e.Deployments) > 0 {
+		return nil, cyclone.Conflict("event has begun to deploy")
+	}
+	return c.Cancel(ctx, id, reason)
+}
+
 type world struct {
 	*trigger.Trigger
 	t     *testing.T
