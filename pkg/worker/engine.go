@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"net"
 	"os"
@@ -22,7 +21,8 @@ const (
 	engineStart   = 60 * time.Second // from start to ready
 	engineStop    = 10 * time.Second // from SIGTERM to SIGKILL
 	enginePoll    = 5 * time.Millisecond
-	engineTail    = 20 // lines of the daemon's log that are quoted
+	engineOutput  = time.Second // from the end of a child to the end of its output
+	engineTail    = 20          // lines of the daemon's log that are quoted
 	engineLogKept = 64 << 10
 )
 
@@ -220,6 +220,8 @@ func (e *Engine) spawn(name string, args ...string) error {
 	// A group of its own: signals of a terminal go to the worker alone, which
 	// still needs its engine to clean up.
 	c.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	// What a killed one leaves behind may hold its output open for long.
+	c.cmd.WaitDelay = engineOutput
 	if err := c.cmd.Start(); err != nil {
 		return fmt.Errorf("start Docker engine: %w", err)
 	}
@@ -230,23 +232,38 @@ func (e *Engine) spawn(name string, args ...string) error {
 	go func() {
 		err := c.cmd.Wait()
 		close(c.ended)
-		e.fail(fmt.Errorf("the Docker engine died: %s: %s%s", c.name, endText(err), e.quote()))
+		if e.fail(fmt.Errorf("the Docker engine died: %s: %s%s", c.name, endText(err), e.quote())) {
+			e.killRest()
+		}
 	}()
 	return nil
 }
 
+// killRest ends what is left of an engine that died in part: half an engine
+// answers nobody, and whoever waits for it would wait until his time is up.
+func (e *Engine) killRest() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for _, c := range e.children {
+		_ = c.cmd.Process.Kill() // it may have ended too
+	}
+}
+
 func endText(err error) string {
-	if err == nil {
+	if err == nil || errors.Is(err, exec.ErrWaitDelay) {
 		return "exit status 0"
 	}
 	return err.Error()
 }
 
-func (e *Engine) fail(err error) {
+// fail records why the engine is gone; false when that is known already.
+func (e *Engine) fail(err error) (first bool) {
 	e.once.Do(func() {
+		first = true
 		e.why = err
 		close(e.died)
 	})
+	return first
 }
 
 // Died is closed when the engine has ended although nobody stopped it.
@@ -306,34 +323,4 @@ func (c *child) stop() {
 		_ = c.cmd.Process.Kill()
 		<-c.ended
 	}
-}
-
-// tailLog keeps the end of what is written to it.
-type tailLog struct {
-	mu   sync.Mutex
-	data []byte
-}
-
-var _ io.Writer = (*tailLog)(nil)
-
-// Write implements io.Writer.
-func (t *tailLog) Write(p []byte) (int, error) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.data = append(t.data, p...)
-	if over := len(t.data) - 2*engineLogKept; over > 0 {
-		t.data = append(t.data[:0], t.data[len(t.data)-engineLogKept:]...)
-	}
-	return len(p), nil
-}
-
-func (t *tailLog) tail(n int) []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	text := strings.TrimSpace(string(t.data))
-	if text == "" {
-		return nil
-	}
-	lines := strings.Split(text, "\n")
-	return lines[max(0, len(lines)-n):]
 }

@@ -6,9 +6,11 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/worker"
@@ -79,4 +81,52 @@ func TestEngineDiesDuringAStep(t *testing.T) {
 		!strings.Contains(result.Reason, "fatal: it broke") {
 		t.Errorf("%s: %s", result.Status, result.Reason)
 	}
+}
+
+// TestHalfAnEngineDies: containerd is killed by SIGKILL, and what it started
+// holds its output open. dockerd must not keep anybody waiting.
+func TestHalfAnEngineDies(t *testing.T) {
+	dir := t.TempDir()
+	fifo := filepath.Join(dir, "fifo")
+	if err := syscall.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	e := daemon(t, "echo $$ > "+dir+"/dockerd.pid; exec sleep 60")
+	e.Containerd = filepath.Join(dir, "containerd")
+	script := "#!/bin/sh\nsleep 30 &\necho $! > " + dir + "/shim.pid\necho 'out of luck' >&2\nread x < " + fifo + "\nkill -KILL $$\n"
+	if err := os.WriteFile(e.Containerd, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	r := newRig(t, "pre_build:\n  image: alpine\n  commands: ['echo first; echo > \"$FIFO\"', 'sleep 20']\n", nil)
+	r.server.job.Variables["FIFO"] = fifo
+	r.docker = e
+	begin := time.Now()
+	result := r.run(t)
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if result.Status != cyclone.StatusError || !strings.HasPrefix(result.Reason, "the Docker engine died: "+e.Containerd+": signal: killed") ||
+		!strings.Contains(result.Reason, "out of luck") {
+		t.Errorf("%s: %s", result.Status, result.Reason)
+	}
+	if !strings.Contains(r.server.log(), "pre_build| first\n") {
+		t.Errorf("the log is not complete:\n%s", r.server.log())
+	}
+	if pid := pidIn(t, filepath.Join(dir, "dockerd.pid")); syscall.Kill(pid, 0) == nil {
+		t.Error("dockerd was left behind")
+	}
+	_ = syscall.Kill(pidIn(t, filepath.Join(dir, "shim.pid")), syscall.SIGKILL) // ours, and of no more use
+}
+
+func pidIn(t *testing.T, path string) int {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pid
 }

@@ -63,3 +63,6 @@ const (
 	MaxLine   = maxLine
 	Continued = continued
 )
+
+// SetSpace makes up what the worker's disk has free.
+func (w *Worker) SetSpace(space func(path string) (free, size uint64, err error)) { w.space = space }

@@ -32,6 +32,8 @@ type server struct {
 	partial []cyclone.Line
 	reports []cyclone.Report
 	result  *cyclone.Result
+	// reported is called with every report.
+	reported func(r cyclone.Report)
 	// seen is called with every line.
 	seen func(l cyclone.Line)
 }
@@ -79,6 +81,9 @@ func (s *server) Report(r cyclone.Report) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.reports = append(s.reports, r)
+	if s.reported != nil {
+		s.reported(r)
+	}
 	return nil
 }
 
@@ -117,6 +122,8 @@ type rig struct {
 	source  *cyclonetest.Source
 	cluster *cyclonetest.Cluster
 	dir     string
+	held    held
+	space   func(path string) (free, size uint64, err error)
 }
 
 // newRig returns a rig whose repository has the given caicloud.yml ("" for
@@ -166,22 +173,24 @@ func (r *rig) run(t *testing.T) cyclone.Result {
 	return r.runIn(t, t.Context())
 }
 
+// work runs the worker and returns what it returns.
+func (r *rig) work(ctx context.Context) error {
+	images := heldImages{r.engine.Images(), &r.held}
+	w := &worker.Worker{
+		Server: r.server, Engine: r.docker, Containers: r.engine, Images: images, Networks: r.engine,
+		Cloner:   func(string) (cyclone.Cloner, error) { return heldSource{r.source, &r.held}, nil },
+		Deployer: heldCluster{r.cluster, &r.held}, Dir: r.dir, Log: slog.New(slog.DiscardHandler),
+	}
+	w.SetSpace(r.space)
+	return w.Run(ctx)
+}
+
 func (r *rig) runIn(t *testing.T, ctx context.Context) cyclone.Result {
 	t.Helper()
-	w := &worker.Worker{
-		Server: r.server, Engine: r.docker, Containers: r.engine, Images: r.engine.Images(), Networks: r.engine,
-		Cloner:   func(string) (cyclone.Cloner, error) { return r.source, nil },
-		Deployer: r.cluster, Dir: r.dir, Log: slog.New(slog.DiscardHandler),
-	}
-	if err := w.Run(ctx); err != nil {
+	if err := r.work(ctx); err != nil {
 		t.Fatalf("Run: %v", err)
 	}
-	if left := r.engine.Left(); len(left) > 0 {
-		t.Errorf("left behind: %v", left)
-	}
-	if _, err := os.Stat(filepath.Join(r.dir, "source")); err == nil {
-		t.Error("the source tree was left behind")
-	}
+	r.clean(t)
 	if r.server.result == nil {
 		t.Fatal("no result")
 	}
@@ -194,6 +203,17 @@ func (r *rig) runIn(t *testing.T, ctx context.Context) cyclone.Result {
 		t.Errorf("the result says %d lines, there are %d", r.server.result.LastLine, want)
 	}
 	return *r.server.result
+}
+
+// clean holds a worker to leaving nothing behind.
+func (r *rig) clean(t *testing.T) {
+	t.Helper()
+	if left := r.engine.Left(); len(left) > 0 {
+		t.Errorf("left behind: %v", left)
+	}
+	if _, err := os.Stat(filepath.Join(r.dir, "source")); err == nil {
+		t.Error("the source tree was left behind")
+	}
 }
 
 // fifo makes a pipe that the steps know as $FIFO and returns what waits until

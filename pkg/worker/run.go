@@ -201,13 +201,15 @@ func (r *run) step(ctx context.Context, stage cyclone.Stage, name string, fn fun
 	now := cyclone.Stamp(time.Now())
 	s := &step{run: r, stage: stage, name: name, output: r.log.output(stage, name)}
 	s.set(func(st *cyclone.StepState) { st.Status, st.StartedAt = cyclone.StatusRunning, &now })
+	disk := r.watchDisk()
 	err := fn(s)
+	full := disk()
 	if errors.Is(err, errSkipped) {
 		s.set(func(st *cyclone.StepState) { st.Status = cyclone.StatusSkipped })
 		s.close()
 		return nil
 	}
-	err = r.engineFirst(judge(ctx, stage, name, err))
+	err = blameDisk(r.engineFirst(judge(ctx, stage, name, err)), full)
 	s.close()
 	if err != nil {
 		s.say("%v", err)
@@ -235,7 +237,7 @@ func (r *run) engineFirst(err error) error {
 	ctx, cancel := context.WithTimeout(context.Background(), aliveTime)
 	defer cancel()
 	if r.Engine.Alive(ctx) != nil && r.Engine.Err() != nil {
-		return engineDied(r.Engine.Err()).in(v.stage, v.step)
+		return r.engineDied().in(v.stage, v.step)
 	}
 	return err
 }

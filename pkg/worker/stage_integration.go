@@ -5,13 +5,15 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
 
 const (
 	servicePrefix = string(cyclone.StageIntegration) + "/"
-	serviceTail   = 50 // lines that are quoted when a service fails
+	serviceTail   = 50               // lines that are quoted when a service fails
+	serviceEnd    = 10 * time.Second // from a service's removal to the end of its output
 )
 
 // integration starts the services, runs the tests and stops the services.
@@ -29,7 +31,11 @@ func (r *run) integration(ctx context.Context) error {
 	}
 	testCtx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	services := &services{run: r, network: network, fail: cancel, links: i.Links}
+	// Not ended by ctx: that would give every service ten seconds to stop, one
+	// after the other. stop removes them all at once.
+	following, giveUp := context.WithCancel(context.WithoutCancel(ctx))
+	defer giveUp()
+	services := &services{run: r, network: network, fail: cancel, giveUp: giveUp, following: following, links: i.Links}
 	defer services.stop(ctx)
 	for _, c := range i.Services {
 		if err := services.start(testCtx, c); err != nil {
@@ -48,8 +54,11 @@ type services struct {
 	network string
 	links   []cyclone.Link
 	fail    context.CancelCauseFunc // ends the tests
+	giveUp  context.CancelFunc      // ends what follows the services' output
 	all     []*service
 	running sync.WaitGroup
+
+	following context.Context // of what follows their output
 }
 
 // service is one container that the tests need.
@@ -76,7 +85,7 @@ func (all *services) start(ctx context.Context, c cyclone.Step) error {
 			return err
 		}
 		all.all = append(all.all, v)
-		all.running.Go(func() { all.follow(ctx, v) })
+		all.running.Go(func() { all.follow(v) })
 		if err := all.run.ready(ctx, v); err != nil {
 			all.quote(v)
 			return err
@@ -117,10 +126,8 @@ func (all *services) aliases(step string) []string {
 }
 
 // follow keeps a service's output until it ends.
-func (all *services) follow(ctx context.Context, v *service) {
-	// Not ended by ctx: that would give every service ten seconds to stop, one
-	// after the other. stop removes them all at once.
-	v.exit, v.err = all.run.Containers.Run(context.WithoutCancel(ctx), v.id, v.out)
+func (all *services) follow(v *service) {
+	v.exit, v.err = all.run.Containers.Run(all.following, v.id, v.out)
 	v.out.close()
 	close(v.ended)
 }
@@ -154,6 +161,10 @@ func (all *services) stop(ctx context.Context) {
 		removing.Go(func() { all.run.remove(ctx, v.id) })
 	}
 	removing.Wait()
+	// What is removed has ended. An engine that does not say so is not waited
+	// for without end.
+	late := time.AfterFunc(serviceEnd, all.giveUp)
+	defer late.Stop()
 	all.running.Wait()
 }
 

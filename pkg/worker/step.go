@@ -123,10 +123,6 @@ func (r *run) runContainer(ctx context.Context, s *step, c cyclone.Step, id stri
 	n, command := s.command()
 	v := failure(s.stage, s.name, "%s", exitText(exit, c, n, command))
 	v.command, v.exitCode = command, exit.Code
-	if r.full() {
-		v.status = cyclone.StatusError
-		v.message += "; the worker's disk is full"
-	}
 	return v
 }
 

@@ -44,6 +44,8 @@ type Worker struct {
 	// the same path.
 	Dir string
 	Log *slog.Logger
+
+	space func(path string) (free, size uint64, err error) // nil: the system's answer
 }
 
 // startup is the engine on its way up.
@@ -177,7 +179,7 @@ func (r *run) watch(ctx context.Context, cancel context.CancelCauseFunc, dropLog
 			dropLog()
 			cancel(errors.Join(errOver, r.Server.Err()))
 		case <-r.Engine.Died():
-			cancel(engineDied(r.Engine.Err()))
+			cancel(r.engineDied())
 		case <-late:
 			cancel(&verdict{status: cyclone.StatusTimeout, message: fmt.Sprintf("timed out after %s, the limit of the project", r.job.Timeout)})
 		}
@@ -210,8 +212,14 @@ func (r *run) enter(ctx context.Context, name cyclone.Stage) error {
 
 var errOver = errors.New("this attempt is over")
 
-func engineDied(err error) *verdict {
-	return &verdict{status: cyclone.StatusError, message: err.Error()}
+// engineDied is the end of a run whose engine has died, perhaps for lack of
+// space.
+func (r *run) engineDied() *verdict {
+	v := &verdict{status: cyclone.StatusError, message: r.Engine.Err().Error()}
+	if full := r.fullDisk(); full != "" {
+		v.message = full + "; " + v.message
+	}
+	return v
 }
 
 // cleanUp removes everything the run made. It uses a context of its own: it
