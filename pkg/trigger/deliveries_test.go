@@ -15,6 +15,14 @@ import (
 	"cyclone/pkg/lead"
 )
 
+// bubble is a world whose deliveries arrived a while before its clock began.
+func bubble(t *testing.T) *world {
+	t.Helper()
+	w := newWorld(t, nil)
+	w.now, w.Wake = time.Now().Add(-time.Hour), nil
+	return w
+}
+
 // under runs the loop under the bubble's clock.
 func (w *world) under() (stop func()) {
 	w.Now = time.Now
@@ -47,7 +55,7 @@ func (w *world) events() int {
 // went away, is handled later, once, and no failure is counted.
 func TestDeliveryAfterACrash(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := bubble(t)
 		events := &brokenEvents{EventStore: w.Events}
 		events.broken.Store(true)
 		w.Events = events
@@ -107,7 +115,7 @@ func TestPoisonedDeliveries(t *testing.T) {
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				w := newWorld(t, nil)
+				w := bubble(t)
 				f := &brokenForge{w.forge, map[string]func() error{}, map[string]*atomic.Int64{}}
 				w.Forges["github"] = f
 				bad := w.stored(push("main"))
@@ -136,7 +144,7 @@ func TestPoisonedDeliveries(t *testing.T) {
 // A slow delivery does not hold up others, and is not begun twice.
 func TestSlowDelivery(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := bubble(t)
 		f := &brokenForge{w.forge, map[string]func() error{}, map[string]*atomic.Int64{}}
 		w.Forges["github"] = f
 		slow := w.stored(push("main"))
@@ -157,7 +165,7 @@ func TestSlowDelivery(t *testing.T) {
 
 // One delivery, handled by many at once on one store, makes one event.
 func TestOneDeliveryManyTimes(t *testing.T) {
-	w := newWorld(t, nil)
+	w := bubble(t)
 	d := w.stored(push("main"))
 	var at sync.WaitGroup
 	for range 10 {
@@ -181,7 +189,7 @@ func TestOneDeliveryManyTimes(t *testing.T) {
 // Another server that holds the lease is left to it.
 func TestRetryUnderALease(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		w := newWorld(t, nil)
+		w := bubble(t)
 		d := w.stored(push("main"))
 		if held, err := w.store.Leases.Acquire(t.Context(), "deliveries", "other", time.Now(), time.Minute); err != nil || !held {
 			t.Fatal(held, err)
