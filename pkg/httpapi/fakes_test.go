@@ -81,9 +81,15 @@ type attempt struct {
 	fence          cyclone.Fence
 }
 
+// records are the stores that fakeProgress writes to.
+type records struct {
+	Events cyclone.EventStore
+	Logs   cyclone.LogStore
+}
+
 // fakeProgress stores what workers report.
 type fakeProgress struct {
-	store   *embedded.Store
+	store   records
 	live    *livelog.Hub
 	cancels chan cyclone.Cancellation
 
@@ -94,6 +100,7 @@ type fakeProgress struct {
 	cancel  *cyclone.Cancellation
 	reports []cyclone.Report
 	broken  error // of Append
+	left    int   // connections that have ended
 }
 
 func (f *fakeProgress) admit(e *cyclone.Event) {
@@ -149,7 +156,13 @@ func (f *fakeProgress) Renew(context.Context, cyclone.Fence) (*cyclone.Cancellat
 }
 
 func (f *fakeProgress) Cancels(cyclone.Fence) (<-chan cyclone.Cancellation, func()) {
-	return f.cancels, func() {}
+	return f.cancels, func() { f.set(func(f *fakeProgress) { f.left++ }) }
+}
+
+func (f *fakeProgress) ended() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.left
 }
 
 func (f *fakeProgress) Append(ctx context.Context, fence cyclone.Fence, c cyclone.Chunk) error {

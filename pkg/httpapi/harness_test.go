@@ -60,7 +60,7 @@ func newFixture(t *testing.T, tweaks ...func(*httpapi.Server)) *fixture {
 	f := &fixture{t: t, store: store, log: &lockedBuffer{}}
 	live := livelog.New()
 	f.trigger = &fakeTrigger{store: store}
-	f.progress = &fakeProgress{store: store, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
+	f.progress = &fakeProgress{store: records{store.Events, store.Logs}, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
 	f.Server = &httpapi.Server{
 		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
 		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Sealer: sealer, Live: live,

@@ -71,7 +71,7 @@ func TestMetricsFromOutside(t *testing.T) {
 	v.upTo(1)
 	f.eventually("cyclone_log_viewers", "1")
 	f.eventually("cyclone_workers_connected", "1")
-	f.eventually(`cyclone_queue_depth{status="running"}`, "1")
+	f.eventually(`cyclone_events{status="running"}`, "1")
 	for _, c := range []*websocket.Conn{v.conn, w.conn} {
 		if err := c.Close(); err != nil {
 			t.Fatal(err)
