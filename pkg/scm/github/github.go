@@ -1,11 +1,12 @@
 // Package github understands GitHub's webhook deliveries: it names them,
-// checks their signature and turns them into a cyclone.Hook.
+// checks their signature and turns them into a cyclone.Hook. It also sets the
+// result of an event beside its commit.
 //
 // Deliveries come from outside: a field that is missing, null or of another
 // type counts as not said, and a delivery that lacks what it cannot do without
-// is refused. Nothing here calls GitHub; setting commit statuses and managing
-// hooks are not done here, and whether a hook starts anything is trigger's
-// decision.
+// is refused. Only Statuses calls GitHub. Hooks are not managed here, and
+// whether one starts anything is trigger's decision; when a status is set, and
+// when again, is progress's.
 package github
 
 import (
