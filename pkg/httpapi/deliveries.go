@@ -67,14 +67,15 @@ func (s *Server) showDelivery(w http.ResponseWriter, r *http.Request) error {
 	return show(w, noNullEvents(d))
 }
 
-// redeliver handles a delivery once more, with the project as it is now. What
-// it started the first time is not started again: events know the delivery
-// they came from.
+// redeliver handles a delivery once more, with the project as it is now, also
+// one that was parked. What it started the first time is not started again:
+// events know the delivery they came from.
 func (s *Server) redeliver(w http.ResponseWriter, r *http.Request) error {
 	d, err := s.delivery(r)
 	if err != nil {
 		return err
 	}
 	d.Events, d.Ignored, d.Error, d.HandledAt = nil, "", "", nil
+	d.Attempts, d.NextAt, d.ParkedAt = 0, nil, nil
 	return s.deliver(r.Context(), w, d)
 }

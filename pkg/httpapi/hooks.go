@@ -1,21 +1,31 @@
 package httpapi
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/gorilla/mux"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/metrics"
 )
 
-// hookTimeout bounds the handling of a stored delivery. It does not end with
-// the forge's connection: what was accepted is handled.
-const hookTimeout = 20 * time.Second
+const (
+	// hookTimeout bounds the handling of a stored delivery. It does not end
+	// with the forge's connection: what was accepted is handled.
+	hookTimeout = 20 * time.Second
+	// storeTimeout bounds the storing of a delivery: forges give up after ten
+	// seconds, and must know by then that they have to send it again.
+	storeTimeout = 4 * time.Second
+	// outcomeWait is how long the answer waits for what became of a delivery.
+	outcomeWait = time.Second
+)
 
 // hookAnswer is what a forge is told.
 type hookAnswer struct {
@@ -30,7 +40,8 @@ func answerOf(d *cyclone.Delivery) hookAnswer {
 }
 
 // receiveHook takes a forge's delivery: verified first, stored second, handled
-// third, so that nothing unsigned is kept and nothing accepted is lost.
+// third, so that nothing unsigned is kept and nothing accepted is lost. Handling
+// goes on when the answer does not wait for it any longer.
 func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	scm := mux.Vars(r)["scm"]
 	forge, ok := s.Forges[scm]
@@ -41,7 +52,9 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.project(r)
+	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
+	defer cancel()
+	p, err := s.project(r.WithContext(ctx))
 	if err != nil {
 		return needStore(err)
 	}
@@ -55,8 +68,6 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	if d.ID == "" {
 		return cyclone.Invalid("delivery", "the forge's header with the delivery's id is missing")
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), hookTimeout)
-	defer cancel()
 	err = s.Deliveries.Create(ctx, d)
 	if errors.Is(err, cyclone.ErrConflict) {
 		return s.answerAgain(ctx, w, d)
@@ -64,7 +75,8 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return needStore(err)
 	}
-	return s.deliver(ctx, w, d)
+	s.Metrics.Delivery(scm, metrics.DeliveryAccepted)
+	return s.deliver(r.Context(), w, d)
 }
 
 // verify checks the signature with the project's key. Who signs wrongly
@@ -77,35 +89,108 @@ func (s *Server) verify(forge cyclone.Forge, p *cyclone.Project, header http.Hea
 	err = forge.Verify(header, body, secret)
 	if errors.Is(err, cyclone.ErrForbidden) {
 		s.rejected.Add(1)
+		s.Metrics.Delivery(p.Repository.Type, metrics.DeliveryRejected)
 		return unauthenticated("the delivery's signature is missing or wrong; " +
 			"the forge must sign with the project's webhook secret")
 	}
 	return err
 }
 
-// deliver has a stored delivery handled and says what became of it. When that
-// fails for a reason of ours the delivery is accepted all the same: it is
-// stored, and Trigger.Recover takes it up again.
+// deliver has a stored delivery handled and says what became of it, if that is
+// known soon. When handling fails for a reason of ours, or takes long, the
+// delivery is accepted all the same: it is stored, and trigger tries it again.
 func (s *Server) deliver(ctx context.Context, w http.ResponseWriter, d *cyclone.Delivery) error {
-	err := s.Trigger.Deliver(ctx, d)
-	if errors.Is(err, cyclone.ErrInvalid) {
-		return unprocessable(err.Error())
+	answer := hookAnswer{Delivery: d.ID}
+	select {
+	case err := <-s.handle(ctx, d):
+		if errors.Is(err, cyclone.ErrInvalid) {
+			return unprocessable(err.Error())
+		}
+		if err == nil {
+			answer = answerOf(d)
+		}
+	case <-time.After(outcomeWait):
 	}
-	if err != nil {
-		s.Log.ErrorContext(ctx, "delivery is stored but not handled yet", "project", d.Project, "delivery", d.ID, "error", err)
-	}
-	writeJSON(w, http.StatusAccepted, answerOf(d))
+	writeJSON(w, http.StatusAccepted, answer)
 	return nil
+}
+
+// handle handles a delivery in the background and tells how that went. Drain
+// waits for it.
+func (s *Server) handle(ctx context.Context, d *cyclone.Delivery) <-chan error {
+	done := make(chan error, 1)
+	s.handling.add()
+	go func() {
+		defer s.handling.done()
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookTimeout)
+		defer cancel()
+		err := s.Trigger.Deliver(ctx, d)
+		if err != nil && !errors.Is(err, cyclone.ErrInvalid) {
+			s.Log.ErrorContext(ctx, "delivery is stored but not handled yet", "project", d.Project, "delivery", d.ID, "error", err)
+		}
+		done <- err
+	}()
+	return done
+}
+
+// tally counts what is on its way, and can be waited for while more comes: what
+// sync.WaitGroup does not allow. The zero value is ready to use.
+type tally struct {
+	mu    sync.Mutex
+	count int
+	empty chan struct{} // closed when count is 0 again; nil while nobody waits
+}
+
+func (t *tally) add() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.count++
+}
+
+func (t *tally) done() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.count--; t.count == 0 && t.empty != nil {
+		close(t.empty)
+		t.empty = nil
+	}
+}
+
+// wait returns when nothing is on its way, or with the cause of ctx.
+func (t *tally) wait(ctx context.Context) error {
+	t.mu.Lock()
+	if t.count == 0 {
+		t.mu.Unlock()
+		return nil
+	}
+	if t.empty == nil {
+		t.empty = make(chan struct{})
+	}
+	empty := t.empty
+	t.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
 }
 
 // answerAgain gives the first answer to a delivery that comes once more, also
 // while the first is still being handled.
 func (s *Server) answerAgain(ctx context.Context, w http.ResponseWriter, d *cyclone.Delivery) error {
+	s.Metrics.Delivery(d.SCM, metrics.DeliveryAgain)
 	first, err := s.firstHandled(ctx, d)
 	if err != nil {
 		return needStore(err)
 	}
-	if first.Error != "" && len(first.Events) == 0 {
+	if !bytes.Equal(first.Body, d.Body) {
+		s.Log.WarnContext(ctx, "a delivery came again under its id with another body; the first one counts", "project", d.Project, "delivery", d.ID)
+	}
+	switch {
+	case first.HandledAt == nil:
+		return show(w, hookAnswer{Delivery: first.ID})
+	case first.Error != "" && len(first.Events) == 0:
 		return unprocessable(first.Error) // as it was the first time
 	}
 	return show(w, answerOf(first))
@@ -119,7 +204,7 @@ const (
 )
 
 // firstHandled finds the stored delivery with what became of it. One that is
-// not handled within answerWait is left to Trigger.Recover.
+// not handled within answerWait is left to trigger.
 func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclone.Delivery, error) {
 	limited, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()

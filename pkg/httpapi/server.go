@@ -12,6 +12,7 @@ package httpapi
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 	"sync/atomic"
@@ -66,6 +67,7 @@ type Server struct {
 	frames   frameCache
 	lookouts lookouts
 	rejected atomic.Int64
+	handling tally // deliveries
 }
 
 // Check is one condition of readiness.
@@ -132,6 +134,8 @@ func (s *Server) Handler() http.Handler {
 func (s *Server) RejectedHooks() int64 { return s.rejected.Load() }
 
 // Drain closes every websocket in a way that makes the other side connect
-// again (code 1012) and refuses new ones. It returns when all have ended, or
-// with the cause of ctx.
-func (s *Server) Drain(ctx context.Context) error { return s.sockets.drain(ctx) }
+// again (code 1012) and refuses new ones. It returns when all have ended and
+// the deliveries that were accepted are handled, or with the cause of ctx.
+func (s *Server) Drain(ctx context.Context) error {
+	return errors.Join(s.sockets.drain(ctx), s.handling.wait(ctx))
+}
