@@ -63,3 +63,41 @@ func TestRunOnAFrozenEngine(t *testing.T) {
 		})
 	}
 }
+
+// stuck is an Output whose receiver takes nothing until it is let go.
+type stuck struct{ letGo chan struct{} }
+
+func (s stuck) Write(cyclone.Stream, []byte) { <-s.letGo }
+
+// TestRunStopsWhatCannotPrint: the log is throttled because its receiver is
+// away; a cancellation still ends the container, and nothing of its output is
+// thrown away.
+func TestRunStopsWhatCannotPrint(t *testing.T) {
+	killed, letGo := make(chan string, 10), make(chan struct{})
+	works := container(frame(1, "something"))
+	e := stand(t, func(w http.ResponseWriter, r *http.Request) {
+		switch {
+		case strings.HasSuffix(r.URL.Path, "/wait"):
+			_ = http.NewResponseController(w).Flush()
+			for signal := range killed {
+				if signal == "SIGKILL" {
+					_, _ = w.Write([]byte(`{"StatusCode":137}`))
+					close(letGo)
+					return
+				}
+			}
+		case strings.HasSuffix(r.URL.Path, "/kill"):
+			killed <- r.URL.Query().Get("signal")
+		default:
+			works(w, r)
+		}
+	})
+	e.SetGraces(time.Second, 20*time.Millisecond, 10*time.Second)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	cancelSoon := time.AfterFunc(50*time.Millisecond, func() { cancel(errWhy) })
+	defer cancelSoon.Stop()
+	exit, err := e.Run(ctx, "abc", stuck{letGo})
+	if !errors.Is(err, errWhy) || exit.Code != 137 || exit.Signal != "SIGKILL" {
+		t.Errorf("exit %+v, error %v", exit, err)
+	}
+}

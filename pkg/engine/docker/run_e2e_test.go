@@ -165,6 +165,37 @@ func TestRunKillsWhatIgnoresTermination(t *testing.T) {
 	}
 }
 
+// TestRemoveEndsWhatIgnoresTermination: services are removed while they run.
+func TestRemoveEndsWhatIgnoresTermination(t *testing.T) {
+	e, labels := engine(t)
+	id := create(t, e, labels, `trap '' TERM; echo started; while :; do sleep 1; done`, nil)
+	up := make(chan struct{})
+	out := recorder{}
+	out.notify = func(all string) {
+		if strings.Contains(all, "started") {
+			close(up)
+			out.notify = nil
+		}
+	}
+	ended := make(chan error, 1)
+	go func() {
+		_, err := e.Run(t.Context(), id, &out)
+		ended <- err
+	}()
+	<-up
+	begin := time.Now()
+	if err := e.Remove(t.Context(), id); err != nil {
+		t.Fatal(err)
+	}
+	<-ended // with or without the exit code: it may be gone before it is asked for
+	if took := time.Since(begin); took > 8*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if _, err := e.Inspect(t.Context(), id); !errors.Is(err, cyclone.ErrNotFound) {
+		t.Errorf("it is still there: %v", err)
+	}
+}
+
 func TestRunDoesNotStartWhatIsCanceled(t *testing.T) {
 	e, labels := engine(t)
 	id := create(t, e, labels, "echo started", nil)
