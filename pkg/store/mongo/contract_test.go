@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/google/uuid"
@@ -23,7 +24,15 @@ import (
 // server starts the stand-in and returns its URI.
 func server(t testing.TB) string {
 	t.Helper()
-	cmd := exec.Command(standin(t))
+	uri, _ := startServer(t)
+	return uri
+}
+
+// startServer starts the stand-in with flags, and returns its URI and what
+// kills it at once, as kill -9 does.
+func startServer(t testing.TB, flags ...string) (uri string, kill func()) {
+	t.Helper()
+	cmd := exec.Command(standin(t), flags...)
 	cmd.Stderr = os.Stderr
 	hold, err := cmd.StdinPipe() // it ends when this closes, even by our own death
 	if err != nil {
@@ -36,8 +45,17 @@ func server(t testing.TB) string {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
+	killed := false
+	kill = sync.OnceFunc(func() {
+		killed = true
+		_ = cmd.Process.Kill() // it may have ended
+		_ = cmd.Wait()         // it was killed
+	})
 	t.Cleanup(func() {
 		_ = hold.Close() // what counts is how it ends
+		if killed {
+			return
+		}
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("MongoDB stand-in: %v", err)
 		}
@@ -46,7 +64,7 @@ func server(t testing.TB) string {
 	if err != nil {
 		t.Fatalf("the MongoDB stand-in printed no URI: %v", err)
 	}
-	return strings.TrimSpace(line)
+	return strings.TrimSpace(line), kill
 }
 
 // standin is the path of the stand-in's binary, which is built when it is not
@@ -118,6 +136,7 @@ func stores(s *mongo.Store) storetest.Stores {
 }
 
 func TestContract(t *testing.T) {
+	t.Parallel()
 	uri := server(t)
 	storetest.Run(t, func(t testing.TB) storetest.Stores { return stores(open(t, uri)) })
 }

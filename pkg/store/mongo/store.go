@@ -17,7 +17,6 @@ import (
 	"strings"
 	"time"
 
-	"go.mongodb.org/mongo-driver/v2/bson"
 	"go.mongodb.org/mongo-driver/v2/mongo"
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 	"go.mongodb.org/mongo-driver/v2/mongo/readpref"
@@ -154,56 +153,10 @@ func (s *Store) Close() error {
 // Ping returns ErrUnavailable with the reason when no server takes writes, and
 // ErrInvalid when a newer server has taken the data over.
 func (s *Store) Ping(ctx context.Context) error {
-	ctx, stop := context.WithTimeout(ctx, pingTimeout)
+	reach, stop := context.WithTimeout(ctx, pingTimeout)
 	defer stop()
-	if err := s.client.Ping(ctx, readpref.Primary()); err != nil {
+	if err := s.client.Ping(reach, readpref.Primary()); err != nil {
 		return wrap(err, "reach MongoDB")
 	}
 	return s.refuseNewer(ctx)
-}
-
-// indexes that the queries of this package use, by collection.
-var indexes = map[string][]index{
-	"events": {
-		{keys: bson.D{{Key: "key", Value: 1}}, unique: true},
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "number", Value: 1}}, unique: true},
-		{keys: bson.D{{Key: "status", Value: 1}, {Key: "project", Value: 1}, {Key: "number", Value: 1}}},
-		{keys: bson.D{{Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "status", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "status", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "branch", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "trigger.kind", Value: 1}, {Key: "createdAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "noticeDue", Value: 1}}},
-	},
-	"logs": {{keys: bson.D{{Key: "event", Value: 1}, {Key: "last", Value: 1}}}},
-	"deliveries": {
-		{keys: bson.D{{Key: "project", Value: 1}, {Key: "receivedAt", Value: -1}, {Key: "_id", Value: -1}}},
-		{keys: bson.D{{Key: "state", Value: 1}, {Key: "due", Value: 1}}},
-	},
-	"secrets": {{keys: bson.D{{Key: "project", Value: 1}, {Key: "name", Value: 1}}, unique: true}},
-}
-
-type index struct {
-	keys   bson.D
-	unique bool
-}
-
-func (s *Store) makeIndexes(ctx context.Context) error {
-	ctx, stop := long(ctx)
-	defer stop()
-	db := s.Events.c.Database()
-	for name, list := range indexes {
-		models := make([]mongo.IndexModel, len(list))
-		for i, ix := range list {
-			models[i] = mongo.IndexModel{Keys: ix.keys}
-			if ix.unique {
-				models[i].Options = options.Index().SetUnique(true)
-			}
-		}
-		if _, err := db.Collection(name).Indexes().CreateMany(ctx, models); err != nil {
-			return wrap(err, "make indexes of %s", name)
-		}
-	}
-	return nil
 }

@@ -18,7 +18,7 @@ type proxy struct {
 // writes are the commands that change something.
 var writes = map[string]bool{
 	"insert": true, "update": true, "delete": true, "findAndModify": true, "findandmodify": true,
-	"create": true, "createIndexes": true, "drop": true, "dropDatabase": true,
+	"create": true, "createIndexes": true, "drop": true, "dropDatabase": true, "dropIndexes": true,
 }
 
 func (p *proxy) serve(l net.Listener) {
