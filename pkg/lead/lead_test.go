@@ -73,7 +73,7 @@ func TestTheStoreIsAskedWhenAThirdHasPassed(t *testing.T) {
 		{0, b, false, true, "b finds it taken"},
 		{lead.DefaultTTL/3 - time.Millisecond, a, true, false, "a has just taken it"},
 		{0, b, false, true, "b asks each time"},
-		{time.Millisecond, a, true, true, "a extends it"},
+		{2 * time.Millisecond, a, true, true, "a extends it"},
 		{lead.DefaultTTL - time.Millisecond, b, false, true, "it is a's until the extension's end"},
 		{time.Millisecond, b, true, true, "b takes it over"},
 		{0, a, false, true, "a has lost it"},
