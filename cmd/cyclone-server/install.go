@@ -15,6 +15,7 @@ import (
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/httpapi"
+	"cyclone/pkg/metrics"
 	"cyclone/pkg/seal"
 	"cyclone/pkg/store/embedded"
 	"cyclone/pkg/store/mongo"
@@ -30,23 +31,38 @@ type stores struct {
 	clusters   cyclone.ClusterStore
 	secrets    cyclone.SecretStore
 	settings   cyclone.SettingStore
+	leases     cyclone.LeaseStore
+	nodes      cyclone.NodeStore
+	census     cyclone.Census
 	ping       func(context.Context) error
 	close      func() error
+	// disk is the space for the store's files; nil when they are elsewhere.
+	disk func(context.Context) (cyclone.Disk, error)
+	// shared is set when other servers may use the store at the same time.
+	shared bool
 }
 
-func openStores(ctx context.Context, s *settings, log *slog.Logger) (*stores, error) {
+func openStores(ctx context.Context, s *settings, m *metrics.Metrics, log *slog.Logger) (*stores, error) {
 	if folder := s.folder(); folder != "" {
-		st, err := embedded.Open(ctx, folder)
+		st, err := embedded.Open(ctx, folder, m.StoreCall)
 		if err != nil {
 			return nil, fmt.Errorf("open store: %w", err)
 		}
-		return &stores{st.Projects, st.Events, st.Events, st.Logs, st.Deliveries, st.Clusters, st.Secrets, st.Settings, st.Ping, st.Close}, nil
+		return &stores{
+			projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, deliveries: st.Deliveries,
+			clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
+			census: st, ping: st.Ping, close: st.Close, disk: st.Disk,
+		}, nil
 	}
-	st, err := mongo.Open(ctx, s.store, log)
+	st, err := mongo.Open(ctx, s.store, m.StoreCall, log)
 	if err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return &stores{st.Projects, st.Events, st.Events, st.Logs, st.Deliveries, st.Clusters, st.Secrets, st.Settings, st.Ping, st.Close}, nil
+	return &stores{
+		projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, deliveries: st.Deliveries,
+		clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
+		census: st, ping: st.Ping, close: st.Close, shared: true,
+	}, nil
 }
 
 // keyFile keeps the encryption key beside the embedded store.

@@ -18,6 +18,7 @@ import (
 	"syscall"
 
 	"cyclone/pkg/config"
+	"cyclone/pkg/metrics"
 )
 
 // Set by the linker.
@@ -68,7 +69,8 @@ func (p *program) run(ctx context.Context) error {
 		return &settingsError{err}
 	}
 	log := logger(&s, p.stderr)
-	st, err := openStores(ctx, &s, log)
+	counts := metrics.New()
+	st, err := openStores(ctx, &s, counts, log)
 	if err != nil {
 		return err
 	}
@@ -76,7 +78,7 @@ func (p *program) run(ctx context.Context) error {
 	if err != nil {
 		return errors.Join(err, st.close())
 	}
-	r, err := build(&s, st, in, log)
+	r, err := build(&s, st, in, counts, log)
 	if err != nil {
 		return errors.Join(err, st.close())
 	}

@@ -1,6 +1,10 @@
 package main
 
 import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/hex"
 	"fmt"
 	"log/slog"
 	"net"
@@ -17,9 +21,12 @@ import (
 	"cyclone/pkg/httpapi"
 	launchdocker "cyclone/pkg/launch/docker"
 	launchprocess "cyclone/pkg/launch/process"
+	"cyclone/pkg/lead"
 	"cyclone/pkg/livelog"
+	"cyclone/pkg/metrics"
 	"cyclone/pkg/notify/mail"
 	"cyclone/pkg/progress"
+	"cyclone/pkg/retention"
 	"cyclone/pkg/scm/github"
 	"cyclone/pkg/trigger"
 )
@@ -29,19 +36,18 @@ type rooms struct {
 	settings   *settings
 	log        *slog.Logger
 	socket     string // where workers connect, or empty
-	queue      cyclone.Queue
-	launcher   cyclone.Launcher
+	metrics    *metrics.Metrics
+	holder     string // of leases
+	storeDisk  func(context.Context) (cyclone.Disk, error)
 	trigger    *trigger.Trigger
 	progress   *progress.Progress
 	dispatcher *dispatch.Dispatcher
+	retention  *retention.Retention
 	api        *httpapi.Server
 }
 
-// node is the only place where workers run, in this version.
-const node = "local"
-
-func build(s *settings, st *stores, in *installation, log *slog.Logger) (*rooms, error) {
-	r := &rooms{settings: s, log: log, queue: st.queue}
+func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, log *slog.Logger) (*rooms, error) {
+	r := &rooms{settings: s, log: log, metrics: counts, holder: holder(s), storeDisk: st.disk}
 	if err := r.chooseSocket(in.id); err != nil {
 		return nil, err
 	}
@@ -49,29 +55,39 @@ func build(s *settings, st *stores, in *installation, log *slog.Logger) (*rooms,
 	if err != nil {
 		return nil, err
 	}
-	r.launcher = launcher
+	if st.shared && s.workerServerURL == "" {
+		log.Warn("workers will know no other server than this one; with several servers set worker-server-url to an address that leads to all of them")
+	}
 	wake := func() { r.dispatcher.Wake() }
 	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
 	hub := livelog.New()
+	statuses := &github.Statuses{Secrets: st.secrets, Sealer: in.sealer, EventURL: r.eventURL}
 	r.progress = &progress.Progress{
 		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs,
-		Sealer: in.sealer, Hub: hub, Launcher: launcher, Mail: r.mail(st),
+		Sealer: in.sealer, Hub: hub, Launcher: launcher, Node: s.nodeName, Nodes: st.nodes,
+		Mail: r.mail(st), Status: statuses, StatusWanted: statuses.Wanted,
 		Engine:     cyclone.EngineConfig{RegistryMirror: s.registryMirror, InsecureRegistries: s.insecureRegistries},
-		Registries: r.registries(), Timeout: time.Duration(s.timeout), EventURL: r.eventURL,
-		Log: log, Now: time.Now, Wake: wake,
+		Registries: r.registries(), Timeout: time.Duration(s.timeout), MaxTimeout: time.Duration(s.timeoutMax),
+		PendingTimeout: time.Duration(s.pendingTimeout), LogLimit: s.logLimit, EventURL: r.eventURL,
+		Lease: r.lease(st, "overdue"), Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.trigger = &trigger.Trigger{
 		Projects: st.projects, Events: st.events, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
-		Registry: s.registry, Log: log, Now: time.Now, Wake: wake,
+		Registry: s.registry, Lease: r.lease(st, "deliveries"), Metrics: counts, Log: log, Now: time.Now, Wake: wake,
+	}
+	r.retention = &retention.Retention{
+		Projects: st.projects, Events: st.events, Logs: st.logs, Deliveries: st.deliveries, Defaults: s.keep,
+		Lease: r.lease(st, "retention"), Metrics: counts, Log: log, Now: time.Now,
 	}
 	r.dispatcher = r.dispatch(st, launcher)
 	r.api = &httpapi.Server{
 		Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Events: st.events, Queue: st.queue, Deliveries: st.deliveries,
 		Logs: st.logs, Sealer: in.sealer, Live: hub, Trigger: r.trigger, Progress: r.progress, Forges: forges, Auth: in.admin,
 		CheckCluster: (&kubernetes.Deployer{}).Check,
-		Ready:        []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + node, Run: r.dispatcher.Ready}},
-		Version:      httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
-		Log:          log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
+		Nodes:        st.nodes, Retention: r.retention, Metrics: counts, Census: st.census,
+		Ready:   []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + s.nodeName, Run: r.dispatcher.Ready}},
+		Version: httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
+		Log:     log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
 	}
 	return r, nil
 }
@@ -111,7 +127,7 @@ func (r *rooms) chooseLauncher(id string) (cyclone.Launcher, error) {
 	if s.node == "docker" {
 		return &launchdocker.Launcher{
 			Host: s.dockerHost, Image: s.workerImage, ServerID: id, ServerURL: s.workerServerURL, SocketPath: r.socket,
-			Privileged: launchdocker.Privileged(s.workerPrivileged), Node: node, Log: r.log,
+			Privileged: launchdocker.Privileged(s.workerPrivileged), Node: s.nodeName, Log: r.log,
 		}, nil
 	}
 	binary := s.workerBinary
@@ -134,15 +150,47 @@ func (r *rooms) chooseLauncher(id string) (cyclone.Launcher, error) {
 		return nil, err
 	}
 	return &launchprocess.Launcher{
-		Binary: binary, Dir: filepath.Join(folder, "workers"), ServerURL: url, EngineHost: s.dockerHost, Engine: engine, Node: node,
+		Binary: binary, Dir: filepath.Join(folder, "workers"), ServerURL: url, EngineHost: s.dockerHost, Engine: engine, Node: s.nodeName,
 	}, nil
 }
 
 func (r *rooms) dispatch(st *stores, launcher cyclone.Launcher) *dispatch.Dispatcher {
+	s := r.settings
 	return &dispatch.Dispatcher{
-		Queue: st.queue, Projects: st.projects, Launcher: launcher, Progress: r.progress,
-		Capacity: r.settings.workers, CPUs: r.settings.workerCPUs, Memory: r.settings.workerMemory, Node: node, Log: r.log, Now: time.Now,
+		Queue: st.queue, Projects: st.projects, Launcher: launcher, Progress: r.progress, Nodes: st.nodes,
+		Node: s.nodeName, Kind: s.node, Server: r.holder, Capacity: s.workers, UserLimit: s.userConcurrency, MinFree: s.minFreeDisk,
+		CPUs: s.workerCPUs, Memory: s.workerMemory,
+		Lease: r.lease(st, "dispatch/"+s.nodeName), Metrics: r.metrics, Log: r.log, Now: time.Now,
 	}
+}
+
+// lease is this server's wish to lead something; nil where it is alone.
+func (r *rooms) lease(st *stores, name string) *lead.Lease {
+	if !st.shared {
+		return nil
+	}
+	return &lead.Lease{Store: st.leases, Name: name, Holder: r.holder, Now: time.Now}
+}
+
+// holder names this server among all that share a store. It is the same after
+// a restart, so that the server has its leases back at once: while an address
+// of a machine is taken, no other server listens there.
+func holder(s *settings) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	// Tells machines apart that have one name.
+	machine, err := os.ReadFile("/etc/machine-id")
+	if err != nil {
+		machine = nil
+	}
+	_, port, err := net.SplitHostPort(s.listen)
+	if err != nil || port == "0" {
+		return host + "/" + rand.Text()[:8]
+	}
+	sum := sha256.Sum256(machine)
+	return host + "/" + hex.EncodeToString(sum[:4]) + "/" + s.listen
 }
 
 func (r *rooms) mail(st *stores) cyclone.Notifier {

@@ -7,12 +7,11 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"sync"
 	"time"
 
 	"golang.org/x/sync/errgroup"
 
-	"cyclone/pkg/cyclone"
+	"cyclone/pkg/metrics"
 )
 
 // drainTime is how long requests may go on after the signal to stop.
@@ -38,8 +37,10 @@ func (r *rooms) serve(ctx context.Context, listening func(net.Addr)) error {
 	group.Go(func() error { return r.stop(ctx, server) })
 	group.Go(func() error { return ended(ctx, "progress", r.progress.Run(ctx)) })
 	group.Go(func() error { return ended(ctx, "dispatch", r.dispatcher.Run(ctx)) })
-	group.Go(func() error { return r.keepHouse(ctx) })
-	r.log.Info("listening", "address", listeners[0].Addr().String(), "version", version, "workers", r.settings.workers, "node", r.settings.node)
+	group.Go(func() error { return ended(ctx, "deliveries", r.trigger.Run(ctx)) })
+	group.Go(func() error { return ended(ctx, "retention", r.retention.Run(ctx)) })
+	group.Go(func() error { return r.watchDisk(ctx) })
+	r.log.Info("listening", "address", listeners[0].Addr().String(), "version", version, "workers", r.settings.workers, "node", r.settings.nodeName, "kind", r.settings.node)
 	if listening != nil {
 		listening(listeners[0].Addr())
 	}
@@ -88,18 +89,20 @@ func (r *rooms) stop(ctx context.Context, server *http.Server) error {
 	return errors.Join(r.api.Drain(limited), <-closed)
 }
 
-// keepHouse handles deliveries that a crash left unhandled and removes what no
-// live event owns: at the start, and then each minute, because another server
-// may have crashed.
-func (r *rooms) keepHouse(ctx context.Context) error {
-	tick := time.NewTicker(time.Minute)
+// diskEvery is how often the free space of the store is looked at.
+const diskEvery = 15 * time.Second
+
+// watchDisk keeps the metric of the store's free space up to date, where the
+// store is on a disk of this machine.
+func (r *rooms) watchDisk(ctx context.Context) error {
+	if r.storeDisk == nil {
+		return nil
+	}
+	tick := time.NewTicker(diskEvery)
 	defer tick.Stop()
 	for {
-		if err := r.trigger.Recover(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("deliveries are left unhandled; trying again in a minute", "error", err)
-		}
-		if err := r.sweep(ctx); err != nil && ctx.Err() == nil {
-			r.log.Warn("leftovers of workers are not removed; trying again in a minute", "error", err)
+		if disk, err := r.storeDisk(ctx); err == nil {
+			r.metrics.Disk(metrics.PlaceStore, disk)
 		}
 		select {
 		case <-ctx.Done():
@@ -107,31 +110,4 @@ func (r *rooms) keepHouse(ctx context.Context) error {
 		case <-tick.C:
 		}
 	}
-}
-
-// sweeper is a launcher that can find what workers left although they are gone.
-type sweeper interface {
-	Sweep(ctx context.Context, live func(cyclone.WorkerID) bool) error
-}
-
-// sweep removes what belongs to no running event. The events are read when the
-// leftovers are known: a worker is launched after its event was claimed, so one
-// that is starting is never taken for a leftover.
-func (r *rooms) sweep(ctx context.Context) error {
-	s, ok := r.launcher.(sweeper)
-	if !ok || r.settings.workers == 0 || r.launcher.Ready(ctx) != nil {
-		return nil
-	}
-	var unknown error
-	owners := sync.OnceValue(func() map[cyclone.WorkerID]bool {
-		running, err := r.queue.Running(ctx)
-		unknown = err
-		all := map[cyclone.WorkerID]bool{}
-		for _, e := range running {
-			all[e.Worker.ID] = true
-		}
-		return all
-	})
-	err := s.Sweep(ctx, func(id cyclone.WorkerID) bool { return owners()[id] || unknown != nil })
-	return errors.Join(err, unknown)
 }

@@ -17,6 +17,7 @@ type settings struct {
 	encryptionKey       []byte
 
 	node             string
+	nodeName         string
 	workerImage      string
 	workerBinary     string
 	workerPrivileged string
@@ -24,8 +25,14 @@ type settings struct {
 	workerServerURL  string
 	workerCPUs       float64
 	workerMemory     cyclone.Size
-	timeout          cyclone.Duration
+	minFreeDisk      cyclone.Size
 	dockerHost       string
+
+	timeout, timeoutMax, pendingTimeout cyclone.Duration
+	userConcurrency                     int
+	logLimit                            cyclone.Size
+
+	keep cyclone.Retention
 
 	registry, registryUsername, registryPassword string
 	registryMirror                               string
@@ -42,6 +49,8 @@ func (s *settings) read(args []string, lookup func(string) (string, bool), out i
 	set := &config.Set{Program: "cyclone-server", Lookup: lookup}
 	s.server(set)
 	s.worker(set)
+	s.limits(set)
+	s.retention(set)
 	s.registries(set)
 	s.mail(set)
 	set.Check(s.consistent)
@@ -61,6 +70,7 @@ func (s *settings) server(set *config.Set) {
 
 func (s *settings) worker(set *config.Set) {
 	set.Var("node", "docker", "where workers run (docker, process)", s.readNode)
+	set.Var("node-name", "local", "name of that place; servers that share an engine give it the same name, others their own", s.readNodeName)
 	set.Text(&s.workerImage, "worker-image", "cyclone-worker:dev", "image of the worker (--node docker)")
 	set.Text(&s.workerBinary, "worker-binary", "", "cyclone-worker's path (--node process; default: beside this program)")
 	set.Choice(&s.workerPrivileged, "worker-privileged", "run worker containers privileged; auto finds out", "auto", "true", "false")
@@ -69,8 +79,24 @@ func (s *settings) worker(set *config.Set) {
 	set.Var("worker-server-url", "", "how workers reach this server (default: a unix socket in the worker)", workerURL(&s.workerServerURL))
 	set.Number(&s.workerCPUs, "worker-cpus", "CPUs of a worker when its project does not say, for instance 1.5 (default: no limit)")
 	set.Size(&s.workerMemory, "worker-memory", "", "memory of a worker when its project does not say, for instance 4g (default: no limit)")
-	set.Duration(&s.timeout, "timeout", "1h", "how long an event may run when its project does not say")
+	set.Size(&s.minFreeDisk, "min-free-disk", "2g", "free space that a node needs to take work; 0 is no limit")
 	set.Var("docker-host", "unix:///var/run/docker.sock", "Docker engine that runs the workers", s.readDockerHost)
+}
+
+func (s *settings) limits(set *config.Set) {
+	set.Duration(&s.timeout, "timeout", "1h", "how long an event may run when its project does not say")
+	set.Duration(&s.timeoutMax, "timeout-max", "24h", "how long an event may run whatever its project says; 0s is no limit")
+	set.Duration(&s.pendingTimeout, "pending-timeout", "24h", "how long an event may wait for a worker; 0s is no limit")
+	set.Int(&s.userConcurrency, "user-concurrency", 0, 0, "events of one owner's projects that run at once; 0 is no limit")
+	set.Size(&s.logLimit, "log-limit", "1g", "size of an event's log; of a longer one head and tail are kept, 0 is no limit")
+}
+
+func (s *settings) retention(set *config.Set) {
+	s.keep = cyclone.Retention{Minimum: new(int)}
+	set.Var("keep-events", "forever", "how long final events are kept, by age or number per project: 365d, 5000, \"365d,5000\" or forever", keepAs(&s.keep.Events))
+	set.Var("keep-logs", "forever", "the same for their logs", keepAs(&s.keep.Logs))
+	set.Var("keep-deliveries", "30d", "the same for webhook deliveries", keepAs(&s.keep.Deliveries))
+	set.Int(s.keep.Minimum, "keep-minimum", 10, 0, "newest of each that are kept whatever their age")
 }
 
 func (s *settings) registries(set *config.Set) {

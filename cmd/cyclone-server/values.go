@@ -13,6 +13,8 @@ import (
 
 	"github.com/docker/docker/client"
 
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/retention"
 	"cyclone/pkg/seal"
 )
 
@@ -75,6 +77,22 @@ func (s *settings) readNode(text string) error {
 	return fmt.Errorf("%q is none of docker, process", text)
 }
 
+func (s *settings) readNodeName(text string) error {
+	if !cyclone.ValidName(text) {
+		return fmt.Errorf("%q is not a name; use lower case letters, digits and . _ - between them, at most 40", text)
+	}
+	s.nodeName = text
+	return nil
+}
+
+// keepAs reads how long something is kept.
+func keepAs(to **cyclone.Keep) func(string) error {
+	return func(text string) (err error) {
+		*to, err = retention.ParseKeep(text)
+		return err
+	}
+}
+
 func noWarmWorkers(text string) error {
 	if n, err := strconv.Atoi(text); err != nil || n != 0 {
 		return fmt.Errorf("%q: workers kept warm are not supported by this version yet; leave it at 0", text)
@@ -128,6 +146,9 @@ func (s *settings) consistent() error {
 	}
 	if s.node == "docker" && strings.HasPrefix(s.workerServerURL, "unix:") {
 		wrong = append(wrong, errors.New("worker-server-url: a worker's container has no such socket; leave it empty for the server's own, or write an http:// or https:// URL"))
+	}
+	if s.timeoutMax > 0 && s.timeout > s.timeoutMax {
+		wrong = append(wrong, fmt.Errorf("timeout: %s is more than timeout-max, %s", s.timeout, s.timeoutMax))
 	}
 	if s.registryUsername != "" && (s.registry == "" || s.registryPassword == "") {
 		wrong = append(wrong, errors.New("registry-username: needs registry and registry-password beside it"))
