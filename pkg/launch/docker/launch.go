@@ -176,7 +176,9 @@ func (l *Launcher) start(ctx context.Context, api *client.Client, w cyclone.Work
 	}
 	// The container must not outlive a start that failed, even when what
 	// failed is ctx itself.
-	return errors.Join(err, l.Remove(context.WithoutCancel(ctx), w.ID))
+	undo, stop := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	defer stop()
+	return errors.Join(err, l.Remove(undo, w.ID))
 }
 
 // limit cuts a worker's CPUs down to those of the host: engines refuse more,

@@ -21,9 +21,6 @@ import (
 const (
 	// removeTimeout is how long a container or a volume may take to go.
 	removeTimeout = 30 * time.Second
-	// starting is how long a container that was made may take to be started
-	// before it counts as dead.
-	starting = time.Minute
 	// detailLines is how much of a dead worker's own log is quoted.
 	detailLines = 20
 )
@@ -125,15 +122,13 @@ func (l *Launcher) Workers(ctx context.Context) ([]cyclone.WorkerState, error) {
 	return states, nil
 }
 
-// alive reports whether a container runs or is just being started. One that
-// was made a while ago and never started belongs to a server that died in
-// between.
+// alive reports whether a container has not ended. One that was made and not
+// started yet has not: on a busy engine that may take a while. When nobody will
+// start it any more, its event's lease runs out.
 func alive(c container.Summary) bool {
 	switch c.State {
 	case container.StateExited, container.StateDead, container.StateRemoving:
 		return false
-	case container.StateCreated:
-		return time.Since(time.Unix(c.Created, 0)) < starting
 	}
 	return true
 }
@@ -145,10 +140,7 @@ func detail(ctx context.Context, api *client.Client, id string) string {
 		return "the worker's container cannot be inspected: " + err.Error()
 	}
 	text := fmt.Sprintf("the worker's container exited with %d", c.State.ExitCode)
-	switch {
-	case c.State.Status == container.StateCreated:
-		text = "the worker's container was never started"
-	case c.State.OOMKilled:
+	if c.State.OOMKilled {
 		text += " (out of memory)"
 	}
 	if c.State.Error != "" {

@@ -34,6 +34,8 @@ const (
 	killGrace = 10 * time.Second
 	// readyTimeout is how long the engine may take to answer Ready.
 	readyTimeout = 3 * time.Second
+	// undoTime bounds the removal of what a failed start left.
+	undoTime = time.Minute
 	// DefaultPath is the PATH of workers that Environment gives none.
 	DefaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 )
@@ -87,7 +89,9 @@ func (l *Launcher) Launch(ctx context.Context, w cyclone.WorkerSpec) error {
 		if errors.Is(err, cyclone.ErrConflict) {
 			return err
 		}
-		return errors.Join(err, l.Remove(context.WithoutCancel(ctx), w.ID))
+		undo, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+		defer stop()
+		return errors.Join(err, l.Remove(undo, w.ID))
 	}
 	return nil
 }
