@@ -29,16 +29,17 @@ const adminToken = "the-administrators-token"
 // progress and the forge are fakes.
 type fixture struct {
 	*httpapi.Server
-	t        *testing.T
+	t        testing.TB
 	url      string
 	store    *embedded.Store
 	trigger  *fakeTrigger
 	progress *fakeProgress
 	log      *lockedBuffer
+	kept     cyclone.Chunk // see sample
 }
 
 // newFixture starts a server; tweaks change it before it listens.
-func newFixture(t *testing.T, tweaks ...func(*httpapi.Server)) *fixture {
+func newFixture(t testing.TB, tweaks ...func(*httpapi.Server)) *fixture {
 	t.Helper()
 	store, err := embedded.Open(t.Context(), t.TempDir())
 	if err != nil {
@@ -122,7 +123,7 @@ type answer struct {
 	body   string
 }
 
-func (a answer) decode(t *testing.T, v any) {
+func (a answer) decode(t testing.TB, v any) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(a.body), v); err != nil {
 		t.Fatalf("decode %q: %v", a.body, err)
@@ -130,7 +131,7 @@ func (a answer) decode(t *testing.T, v any) {
 }
 
 // fields are the fields that an error names.
-func (a answer) fields(t *testing.T) []string {
+func (a answer) fields(t testing.TB) []string {
 	t.Helper()
 	var e struct {
 		Error struct {
@@ -228,7 +229,7 @@ func lines(from, to int64) []cyclone.Line {
 	return all
 }
 
-func chunk(t *testing.T, all []cyclone.Line) cyclone.Chunk {
+func chunk(t testing.TB, all []cyclone.Line) cyclone.Chunk {
 	t.Helper()
 	c, err := logchunk.Encode(all)
 	if err != nil {

@@ -72,6 +72,16 @@ func (l *lookouts) join(id cyclone.EventID) (*lookout, func()) {
 	}
 }
 
+// begin notes how far a viewer came on its own: what is new after that can be
+// told to all.
+func (o *lookout) begin(revision, last int64) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.seen.revision == 0 {
+		o.seen = glimpse{revision: revision, last: last, told: last + 1}
+	}
+}
+
 // look returns what somebody saw a moment ago, or looks itself. Others wait
 // meanwhile and then share what was seen, also that the store does not answer.
 func (o *lookout) look(ctx context.Context, s *Server, id cyclone.EventID) (glimpse, error) {

@@ -108,6 +108,7 @@ func (v *viewer) run(ctx context.Context) error {
 		if e.Status.Final() {
 			return v.finish(ctx, e)
 		}
+		v.lookout.begin(v.revision, v.next-1)
 		wait := lookEvery
 		if v.server.sockets.connected(workerPeer(e.Worker.ID)) {
 			wait = lookEveryHere

@@ -25,7 +25,7 @@ type frame struct {
 	Text   string
 }
 
-func (f frame) lines(t *testing.T) []cyclone.Line {
+func (f frame) lines(t testing.TB) []cyclone.Line {
 	t.Helper()
 	var all []cyclone.Line
 	if err := json.Unmarshal(f.Lines, &all); err != nil {
@@ -36,7 +36,7 @@ func (f frame) lines(t *testing.T) []cyclone.Line {
 
 // viewer is a client of the log stream.
 type viewer struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 	next int64 // the line that must come next
 }

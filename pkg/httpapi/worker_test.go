@@ -16,7 +16,7 @@ import (
 
 // worker is a worker's end of its connection.
 type worker struct {
-	t    *testing.T
+	t    testing.TB
 	conn *websocket.Conn
 }
 
