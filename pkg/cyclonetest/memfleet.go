@@ -52,8 +52,8 @@ type MemoryNodes struct {
 func (s *MemoryNodes) Beat(_ context.Context, n *cyclone.Node) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	n.Drain = s.all[n.Name].Drain
-	s.all[n.Name] = *n
+	n.Drain = s.all[n.Name].Drain // false for a new one
+	s.all[n.Name] = *clone(n, func(_, _ *cyclone.Node) {})
 	return nil
 }
 
@@ -84,7 +84,7 @@ func (s *MemoryNodes) Find(_ context.Context, name string) (*cyclone.Node, error
 func (s *MemoryNodes) List(context.Context) ([]*cyclone.Node, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	var list []*cyclone.Node
+	list := []*cyclone.Node{}
 	for _, name := range slices.Sorted(maps.Keys(s.all)) {
 		n := s.all[name]
 		list = append(list, &n)
