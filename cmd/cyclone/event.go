@@ -13,8 +13,8 @@ import (
 )
 
 func (a *app) eventCommand() *cobra.Command {
-	c := &cobra.Command{Use: "event", Short: "Start, list, show, cancel and rerun events", Args: cobra.NoArgs, RunE: a.group}
-	c.AddCommand(a.eventStart(), a.eventList(), a.eventShow(), a.eventCancel(), a.eventRerun())
+	c := &cobra.Command{Use: "event", Short: "Start, list, show, approve, cancel and rerun events", Args: cobra.NoArgs, RunE: a.group}
+	c.AddCommand(a.eventStart(), a.eventList(), a.eventShow(), a.eventApprove(), a.eventCancel(), a.eventRerun())
 	return c
 }
 
@@ -190,6 +190,18 @@ func (a *app) section(head string, rows [][]string) error {
 		return err
 	}
 	return a.table(head, rows)
+}
+
+func (a *app) eventApprove() *cobra.Command {
+	c := &cobra.Command{Use: "approve EVENT", Short: "Let a blocked event run", Args: named("EVENT")}
+	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		e, err := c.ApproveEvent(cmd.Context(), cyclone.EventID(args[0]))
+		if err != nil {
+			return err
+		}
+		return a.started(cmd, c, e, false)
+	})
+	return c
 }
 
 func (a *app) eventCancel() *cobra.Command {

@@ -1,6 +1,6 @@
 // Command cyclone is the command line client of a Cyclone server: projects,
-// events, logs, clusters, secrets, and the check of a caicloud.yml, which
-// needs no server. docs/cli.md describes it.
+// events, logs, clusters, secrets, deliveries, nodes, workers, retention, and
+// the check of a caicloud.yml, which needs no server. docs/cli.md describes it.
 package main
 
 import (
@@ -96,7 +96,7 @@ func explain(ctx context.Context, err error, running bool) (code int, advice str
 	case errors.Is(err, cyclone.ErrUnavailable):
 		return exitUnavailable, "try again, or check CYCLONE_SERVER and that the server is running"
 	case errors.Is(err, cyclone.ErrNotFound):
-		return exitNotFound, "`list` of project, event, cluster or secret shows what there is"
+		return exitNotFound, "`list` of project, event, delivery, node, cluster or secret shows what there is"
 	case errors.Is(err, cyclone.ErrInvalid), errors.Is(err, cyclone.ErrConflict):
 		return exitRefused, ""
 	}

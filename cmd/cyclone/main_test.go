@@ -55,6 +55,8 @@ func newAPI(t *testing.T) *api {
 	answer("POST", "/projects/orders/events", running)
 	answer("POST", "/events/01event/cancel", fmt.Sprintf(event, "canceled", "canceled by alice", "canceled"))
 	answer("POST", "/events/01event/rerun", running)
+	answer("POST", "/events/01event/approve", fmt.Sprintf(event, "pending", "approved by alice", "pending"))
+	answerOperations(answer)
 	answer("GET", "/clusters", list(cluster))
 	answer("POST", "/clusters", cluster)
 	answer("GET", "/clusters/prod", cluster)
@@ -62,7 +64,7 @@ func newAPI(t *testing.T) *api {
 	answer("POST", "/clusters/down/check", `{"ok":false,"message":"no route to host"}`)
 	answer("GET", "/projects/orders/secrets", list(secret))
 	answer("PUT", "/projects/orders/secrets/KEY", secret)
-	for _, path := range []string{"/projects/orders", "/clusters/prod", "/projects/orders/secrets/KEY"} {
+	for _, path := range []string{"/projects/orders", "/clusters/prod", "/projects/orders/secrets/KEY", "/nodes/old"} {
 		r.HandleFunc("/api/v1"+path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }).Methods("DELETE")
 	}
 	r.HandleFunc("/api/v1/events/01event", a.event)
@@ -93,7 +95,7 @@ func (a *api) guard(next http.Handler) http.Handler {
 		if r.Method != http.MethodGet {
 			body, _ := io.ReadAll(r.Body)
 			a.mu.Lock()
-			a.bodies = append(a.bodies, r.Method+" "+r.URL.Path+" "+string(body))
+			a.bodies = append(a.bodies, r.Method+" "+r.URL.RequestURI()+" "+string(body))
 			a.mu.Unlock()
 		}
 		next.ServeHTTP(w, r)
@@ -171,6 +173,7 @@ func TestOutput(t *testing.T) {
 		{"event-start", "event start orders --branch main", 0},
 		{"event-start-wait", "event start orders --wait", 0},
 		{"event-start-wait-json", "event start orders --wait --json", 0},
+		{"event-approve", "event approve 01event", 0},
 		{"event-cancel", "event cancel 01event --reason enough", 0},
 		{"event-rerun", "event rerun 01event --from build", 0},
 		{"logs", "logs 01event --tail 2 --timestamps --stage build", 0},
