@@ -244,7 +244,7 @@ func TestWritersWaitAtTheBound(t *testing.T) {
 					}
 					done <- w.Finish(t.Context(), cyclone.Result{Status: cyclone.StatusSuccess})
 				}()
-				time.Sleep(time.Hour)
+				time.Sleep(5 * time.Minute)
 				if got := taken.Load(); got < 10 || got > 150 {
 					t.Errorf("%d of %d chunks were taken", got, chunks)
 				}

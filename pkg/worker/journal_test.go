@@ -266,3 +266,40 @@ func BenchmarkMillionLines(b *testing.B) {
 		running.Wait()
 	}
 }
+
+// sizeSink remembers the largest chunk, as text with its line ends.
+type sizeSink struct {
+	server
+	largest int
+}
+
+func (s *sizeSink) Append(_ context.Context, c cyclone.Chunk) error {
+	lines, err := logchunk.Decode(c)
+	s.largest = max(s.largest, textOf(lines))
+	return err
+}
+
+func TestChunksAreNotTooLarge(t *testing.T) {
+	const most = 256 << 10
+	for name, line := range map[string]string{
+		"long": strings.Repeat("x", 3*worker.MaxLine), "nearly full": strings.Repeat("x", worker.MaxLine-1), "short": "x",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := &sizeSink{}
+			j := worker.NewJournal(s, 0, nil)
+			stop := running(t, j)
+			out, end := j.Output(cyclone.StageBuild, "build")
+			for range 1 + 4*most/(len(line)+1) {
+				out.Write(cyclone.Stdout, []byte(line+"\n"))
+			}
+			end()
+			if err := j.Flush(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			stop()
+			if s.largest > most || s.largest == 0 {
+				t.Errorf("a chunk has %d bytes", s.largest)
+			}
+		})
+	}
+}
