@@ -23,6 +23,13 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, writeForever(context.Background(), dir))
 		os.Exit(1)
 	}
+	if dir := os.Getenv(fullVariable); dir != "" {
+		if err := fillUp(context.Background(), dir); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
 	os.Exit(m.Run())
 }
 
