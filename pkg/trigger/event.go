@@ -31,6 +31,9 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 		e.Status, e.Reason, e.FinishedAt = cyclone.StatusSkipped, why, &now
 		// It is final from the start, so nobody else plans this.
 		e.Run.Notices = []cyclone.Notice{{Name: cyclone.NoticeMail, NextAt: now}}
+		if t.StatusWanted != nil && t.StatusWanted(p, e) {
+			e.Run.Notices = append(e.Run.Notices, cyclone.Notice{Name: cyclone.NoticeStatus, NextAt: now})
+		}
 	} else if why := blockReason(p, h.PullRequest); why != "" {
 		e.Status, e.Reason = cyclone.StatusBlocked, why
 	}
@@ -65,16 +68,16 @@ func (t *Trigger) image(p *cyclone.Project, version string) cyclone.Image {
 	return cyclone.Image{Name: name, Tag: version}
 }
 
-// supersede cancels what is older than e and about the same branch or pull
-// request, unless it has begun to deploy. Tags and releases are never
-// superseded.
+// supersede cancels what is older than e, of the same kind, and about the same
+// branch or pull request, unless it has begun to deploy. Tags, releases and
+// what people started by hand are never superseded.
 func (t *Trigger) supersede(ctx context.Context, e *cyclone.Event) error {
 	if e.PullRequest == nil && e.Branch == "" {
 		return nil
 	}
 	_, err := t.endWhere(ctx, e.Project, fmt.Sprintf("superseded by event #%d", e.Number), t.Progress.Supersede, func(old *cyclone.Event) bool {
 		older := old.CreatedAt.Before(e.CreatedAt) || old.CreatedAt.Equal(e.CreatedAt) && old.Number < e.Number
-		return older && old.ID != e.ID && sameSource(old, e)
+		return older && old.ID != e.ID && old.Origin() == e.Origin() && sameSource(old, e)
 	})
 	return err
 }
@@ -89,9 +92,6 @@ func sameSource(a, b *cyclone.Event) bool {
 
 // closed ends the events of a pull request that was closed or merged.
 func (t *Trigger) closed(ctx context.Context, d *cyclone.Delivery, h *cyclone.Hook) error {
-	if h.PullRequest == nil {
-		return cyclone.Invalid("pull_request", "is missing")
-	}
 	n := h.PullRequest.Number
 	why := fmt.Sprintf("pull request #%d was closed", n)
 	ended, err := t.endWhere(ctx, d.Project, why, t.Progress.Cancel, func(e *cyclone.Event) bool {

@@ -3,8 +3,11 @@
 // flat list of checks and writes the event into the store, which is the queue.
 //
 // A delivery is handled exactly once however often it is tried: an event's key
-// is made of the delivery's id, and everything else here can be repeated. It
-// calls no forge, runs nothing, and changes no status: ending superseded
+// is made of the delivery's id, and everything else here can be repeated. One
+// that could not be handled is tried again by Run, less and less often, until
+// it is parked for people to look at.
+//
+// It calls no forge, runs nothing, and changes no status: ending superseded
 // events is progress's.
 package trigger
 
@@ -13,7 +16,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -23,15 +25,16 @@ import (
 	"cyclone/pkg/metrics"
 )
 
-// canceler ends an event that is not over; ErrConflict when it is, and for
-// Supersede also when it has begun to deploy.
+// canceler ends an event that is not over; ErrConflict when it is.
 type canceler interface {
 	Cancel(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
+	// Supersede is Cancel, but ErrConflict too when the event has begun to
+	// deploy.
 	Supersede(ctx context.Context, id cyclone.EventID, reason string) (*cyclone.Event, error)
 }
 
-// Trigger turns deliveries and requests into events. All fields but Registry,
-// Lease, Metrics and Wake are required. It must not be copied.
+// Trigger turns deliveries and requests into events. All fields are required
+// unless they say otherwise; its methods are safe for concurrent use.
 type Trigger struct {
 	Projects   cyclone.ProjectStore
 	Events     cyclone.EventStore
@@ -39,37 +42,76 @@ type Trigger struct {
 	Forges     map[string]cyclone.Forge // by the scm of a delivery: "github"
 	Progress   canceler
 	// Registry names the images of projects that name none: <Registry>/<project>.
+	// Optional.
 	Registry string
-	// Lease lets one of several servers try failed deliveries again; nil when
-	// there is one only.
-	Lease   *lead.Lease
+	// StatusWanted says whether a result can be set beside the commit at its
+	// forge; nil when none ever can.
+	StatusWanted func(*cyclone.Project, *cyclone.Event) bool
+	// Lease lets one of several servers work off what waits; nil when there is
+	// one only.
+	Lease *lead.Lease
+	// Metrics is optional.
 	Metrics *metrics.Metrics
-	Log     *slog.Logger
-	Now     func() time.Time
-	// Wake tells the dispatcher that something is pending.
+	// Tick is how often Run looks for what is due; 0 means DefaultTick.
+	Tick time.Duration
+	Log  *slog.Logger
+	Now  func() time.Time
+	// Wake tells the dispatcher that something is pending; optional.
 	Wake func()
 
-	mu      sync.Mutex
-	trying  map[string]bool // deliveries that Run is at
-	trouble string          // what was last logged as wrong; only Run touches it
+	hands hands
+}
+
+// handleTime bounds one attempt at a delivery.
+const handleTime = 20 * time.Second
+
+// Deliver makes one attempt at a stored, verified delivery: it creates the
+// event the delivery asks for, or ends the events of a closed pull request, and
+// writes what became of it into d and the store. A delivery that was handled
+// before is left alone.
+//
+// When d.HandledAt is set and there is an error, the delivery was refused for
+// good: ErrInvalid when the payload cannot be read or is about another
+// repository, ErrNotFound when its project is gone. Any other error leaves it
+// to Run, which tries it again at d.NextAt unless d.ParkedAt is set.
+func (t *Trigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
+	if d.HandledAt != nil {
+		return nil
+	}
+	t.hands.take(key(d))
+	defer t.hands.give(key(d))
+	work, stop := context.WithTimeout(ctx, handleTime)
+	defer stop()
+	err := t.handleSafely(work, d)
+	var refused *refusal
+	if err == nil || errors.As(err, &refused) {
+		if save := t.handled(work, d, err); save == nil {
+			return err
+		} else {
+			err = save
+		}
+	}
+	return t.failed(ctx, work, d, err)
+}
+
+// refusal is an error that trying again would not change.
+type refusal struct{ error }
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// refuse tells what is wrong with a delivery from what went wrong with it.
+func refuse(err error) error {
+	if errors.Is(err, cyclone.ErrInvalid) || errors.Is(err, cyclone.ErrNotFound) {
+		return &refusal{err}
+	}
+	return err
 }
 
 func (t *Trigger) handle(ctx context.Context, d *cyclone.Delivery) error {
 	d.Events, d.Ignored, d.Error = nil, "", ""
-	p, err := t.Projects.Find(ctx, d.Project)
+	p, hook, err := t.read(ctx, d)
 	if err != nil {
-		return fmt.Errorf("find project: %w", err)
-	}
-	forge, ok := t.Forges[d.SCM]
-	if !ok {
-		return cyclone.Invalid("scm", "%q is not known", d.SCM)
-	}
-	hook, err := forge.Parse(d.Header, d.Body)
-	if err != nil {
-		return err
-	}
-	if err := checkRepository(p, hook); err != nil {
-		return err
+		return refuse(err)
 	}
 	if d.Ignored = t.ignore(p, hook); d.Ignored != "" {
 		return nil
@@ -80,6 +122,26 @@ func (t *Trigger) handle(ctx context.Context, d *cyclone.Delivery) error {
 	return t.start(ctx, d, p, hook)
 }
 
+// read finds out what a delivery says, and that it is the project's.
+func (t *Trigger) read(ctx context.Context, d *cyclone.Delivery) (*cyclone.Project, *cyclone.Hook, error) {
+	p, err := t.Projects.Find(ctx, d.Project)
+	if err != nil {
+		return nil, nil, fmt.Errorf("find project: %w", err)
+	}
+	forge, ok := t.Forges[d.SCM]
+	if !ok {
+		return nil, nil, cyclone.Invalid("scm", "%q is not known", d.SCM)
+	}
+	hook, err := forge.Parse(d.Header, d.Body)
+	if err != nil {
+		return nil, nil, err
+	}
+	if hook.Action == cyclone.ActionCancel && hook.PullRequest == nil {
+		return nil, nil, cyclone.Invalid("pull_request", "is missing")
+	}
+	return p, hook, checkRepository(p, hook)
+}
+
 // start creates the event of a hook that passed all checks. Tried again after
 // a crash it finds the event that is there already and goes on with the rest.
 func (t *Trigger) start(ctx context.Context, d *cyclone.Delivery, p *cyclone.Project, hook *cyclone.Hook) error {
@@ -88,6 +150,9 @@ func (t *Trigger) start(ctx context.Context, d *cyclone.Delivery, p *cyclone.Pro
 		return err
 	}
 	err = t.Events.Create(ctx, e)
+	if err == nil {
+		t.announce(e)
+	}
 	if errors.Is(err, cyclone.ErrConflict) {
 		e, err = t.Events.FindByKey(ctx, e.Run.Key)
 	}
@@ -96,19 +161,19 @@ func (t *Trigger) start(ctx context.Context, d *cyclone.Delivery, p *cyclone.Pro
 	}
 	d.Events = []cyclone.EventID{e.ID}
 	if p.CancelSuperseded && e.Status != cyclone.StatusSkipped {
-		if err := t.supersede(ctx, e); err != nil {
-			return err
-		}
+		return t.supersede(ctx, e)
 	}
-	t.announce(e)
 	return nil
 }
 
-// announce tells the log and the dispatcher about a new event.
+// announce tells the log, the metrics and the dispatcher about a new event.
 func (t *Trigger) announce(e *cyclone.Event) {
-	t.Metrics.EventCreated(e.Trigger.Kind)
 	t.Log.Info("event created", "event", e.ID, "project", e.Project, "number", e.Number,
 		"trigger", e.Trigger.Kind, "status", e.Status, "reason", e.Reason)
+	t.Metrics.EventCreated(e.Trigger.Kind)
+	if e.Status.Final() {
+		t.Metrics.EventFinished(e)
+	}
 	if e.Status == cyclone.StatusPending && t.Wake != nil {
 		t.Wake()
 	}
