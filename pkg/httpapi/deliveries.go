@@ -1,10 +1,12 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/gorilla/mux"
 
@@ -75,7 +77,25 @@ func (s *Server) redeliver(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	if err := s.reset(r.Context(), d); err != nil {
+		return err
+	}
+	answer, err := s.outcome(r.Context(), d, peopleWait)
+	if err != nil {
+		return err
+	}
+	writeJSON(w, http.StatusAccepted, answer)
+	return nil
+}
+
+// reset puts a delivery back among those that wait, so that it is handled
+// whatever becomes of this request. NextAt leaves it to this request first.
+func (s *Server) reset(ctx context.Context, d *cyclone.Delivery) error {
+	now := cyclone.Stamp(time.Now())
 	d.Events, d.Ignored, d.Error, d.HandledAt = nil, "", "", nil
-	d.Attempts, d.NextAt, d.ParkedAt = 0, nil, nil
-	return s.deliver(r.Context(), w, d)
+	d.Attempts, d.NextAt, d.ParkedAt = 0, &now, nil
+	if err := s.Deliveries.Replace(ctx, d); err != nil {
+		return fmt.Errorf("put delivery back: %w", err)
+	}
+	return nil
 }

@@ -23,8 +23,10 @@ const (
 	// storeTimeout bounds the storing of a delivery: forges give up after ten
 	// seconds, and must know by then that they have to send it again.
 	storeTimeout = 4 * time.Second
-	// outcomeWait is how long the answer waits for what became of a delivery.
+	// outcomeWait is how long the answer to a forge waits for what became of a
+	// delivery, peopleWait that to somebody who had it handled once more.
 	outcomeWait = time.Second
+	peopleWait  = 5 * time.Second
 )
 
 // hookAnswer is what a forge is told.
@@ -54,11 +56,11 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	}
 	ctx, cancel := context.WithTimeout(r.Context(), storeTimeout)
 	defer cancel()
-	p, err := s.project(r.WithContext(ctx))
+	p, err := stored(ctx, s, func() (*cyclone.Project, error) { return s.project(r.WithContext(ctx)) })
 	if err != nil {
 		return needStore(err)
 	}
-	if err := s.verify(forge, p, r.Header, body); err != nil {
+	if err := s.verify(scm, p, r.Header, body); err != nil {
 		return err
 	}
 	d := &cyclone.Delivery{
@@ -68,7 +70,7 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	if d.ID == "" {
 		return cyclone.Invalid("delivery", "the forge's header with the delivery's id is missing")
 	}
-	err = s.Deliveries.Create(ctx, d)
+	_, err = stored(ctx, s, func() (bool, error) { return true, s.Deliveries.Create(ctx, d) })
 	if errors.Is(err, cyclone.ErrConflict) {
 		return s.answerAgain(ctx, w, d)
 	}
@@ -76,43 +78,81 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 		return needStore(err)
 	}
 	s.Metrics.Delivery(scm, metrics.DeliveryAccepted)
-	return s.deliver(r.Context(), w, d)
+	return s.deliver(ctx, w, d)
+}
+
+// stored makes a call of the store and gives it up when ctx ends: what a store
+// waits for, such as a disk, cannot always be interrupted. What is written all
+// the same is handled later, or known again when the forge sends it again.
+func stored[T any](ctx context.Context, s *Server, call func() (T, error)) (T, error) {
+	type result struct {
+		value T
+		err   error
+	}
+	done := make(chan result, 1)
+	s.handling.add()
+	go func() {
+		defer s.handling.done()
+		value, err := call()
+		done <- result{value, err}
+	}()
+	select {
+	case r := <-done:
+		return r.value, r.err
+	case <-ctx.Done():
+		var none T
+		return none, cyclone.Unavailable("the store did not answer within %s", cyclone.Duration(storeTimeout))
+	}
 }
 
 // verify checks the signature with the project's key. Who signs wrongly
 // leaves nothing behind but a count.
-func (s *Server) verify(forge cyclone.Forge, p *cyclone.Project, header http.Header, body []byte) error {
+func (s *Server) verify(scm string, p *cyclone.Project, header http.Header, body []byte) error {
 	secret, err := s.Sealer.Open(p.WebhookPurpose(), p.WebhookSecret)
 	if err != nil {
 		return fmt.Errorf("open webhook secret of project %s: %w", p.Name, err)
 	}
-	err = forge.Verify(header, body, secret)
+	err = s.Forges[scm].Verify(header, body, secret)
 	if errors.Is(err, cyclone.ErrForbidden) {
 		s.rejected.Add(1)
-		s.Metrics.Delivery(p.Repository.Type, metrics.DeliveryRejected)
+		s.Metrics.Delivery(scm, metrics.DeliveryRejected)
 		return unauthenticated("the delivery's signature is missing or wrong; " +
 			"the forge must sign with the project's webhook secret")
 	}
 	return err
 }
 
-// deliver has a stored delivery handled and says what became of it, if that is
-// known soon. When handling fails for a reason of ours, or takes long, the
-// delivery is accepted all the same: it is stored, and trigger tries it again.
+// deliver has a stored delivery handled and tells the forge what became of it,
+// if that is known soon. When handling fails for a reason of ours, or takes
+// long, the delivery is accepted all the same: it is stored, and trigger tries
+// it again.
 func (s *Server) deliver(ctx context.Context, w http.ResponseWriter, d *cyclone.Delivery) error {
-	answer := hookAnswer{Delivery: d.ID}
-	select {
-	case err := <-s.handle(ctx, d):
-		if errors.Is(err, cyclone.ErrInvalid) {
-			return unprocessable(err.Error())
-		}
-		if err == nil {
-			answer = answerOf(d)
-		}
-	case <-time.After(outcomeWait):
+	answer, err := s.outcome(ctx, d, outcomeWait)
+	if err != nil {
+		return err
+	}
+	if len(answer.Events) == 0 && answer.Ignored == "" {
+		answer = hookAnswer{Delivery: answer.Delivery} // what fails here is not the forge's
 	}
 	writeJSON(w, http.StatusAccepted, answer)
 	return nil
+}
+
+// outcome has a delivery handled and waits a while for what becomes of it. With
+// nothing but the id in the answer that is not known yet. A refusal is 422.
+func (s *Server) outcome(ctx context.Context, d *cyclone.Delivery, wait time.Duration) (hookAnswer, error) {
+	unknown := hookAnswer{Delivery: d.ID}
+	late := time.NewTimer(wait)
+	defer late.Stop()
+	select {
+	case err := <-s.handle(ctx, d):
+		if errors.Is(err, cyclone.ErrInvalid) && d.HandledAt != nil {
+			return unknown, unprocessable(err.Error())
+		}
+		return answerOf(d), nil
+	case <-late.C:
+		return unknown, nil
+	}
 }
 
 // handle handles a delivery in the background and tells how that went. Drain
@@ -125,8 +165,9 @@ func (s *Server) handle(ctx context.Context, d *cyclone.Delivery) <-chan error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookTimeout)
 		defer cancel()
 		err := s.Trigger.Deliver(ctx, d)
-		if err != nil && !errors.Is(err, cyclone.ErrInvalid) {
-			s.Log.ErrorContext(ctx, "delivery is stored but not handled yet", "project", d.Project, "delivery", d.ID, "error", err)
+		if err != nil && !(errors.Is(err, cyclone.ErrInvalid) && d.HandledAt != nil) {
+			s.Log.ErrorContext(ctx, "delivery is stored but not handled yet", "project", d.Project, "delivery", d.ID,
+				"attempts", d.Attempts, "parked", d.ParkedAt != nil, "error", err)
 		}
 		done <- err
 	}()
@@ -188,6 +229,12 @@ func (s *Server) answerAgain(ctx context.Context, w http.ResponseWriter, d *cycl
 		s.Log.WarnContext(ctx, "a delivery came again under its id with another body; the first one counts", "project", d.Project, "delivery", d.ID)
 	}
 	switch {
+	case first.ParkedAt != nil:
+		// Somebody had the forge send it again.
+		if err := s.reset(ctx, first); err != nil {
+			return needStore(err)
+		}
+		return s.deliver(ctx, w, first)
 	case first.HandledAt == nil:
 		return show(w, hookAnswer{Delivery: first.ID})
 	case first.Error != "" && len(first.Events) == 0:
@@ -212,7 +259,7 @@ func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclon
 	defer tick.Stop()
 	for {
 		first, err := s.Deliveries.Find(ctx, d.Project, d.SCM, d.ID)
-		if err != nil || first.HandledAt != nil {
+		if err != nil || first.HandledAt != nil || first.ParkedAt != nil {
 			return first, err
 		}
 		select {
@@ -224,8 +271,9 @@ func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclon
 }
 
 // needStore makes every failure of the store one that the forge may try again.
+// What the store says of itself is for the log alone: anybody may call here.
 func needStore(err error) error {
-	for _, kind := range []error{cyclone.ErrNotFound, cyclone.ErrUnavailable, cyclone.ErrInvalid} {
+	for _, kind := range []error{cyclone.ErrNotFound, cyclone.ErrInvalid} {
 		if errors.Is(err, kind) {
 			return err
 		}

@@ -85,11 +85,11 @@ func (t *Trigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
 	err := t.handleSafely(work, d)
 	var refused *refusal
 	if err == nil || errors.As(err, &refused) {
-		if save := t.handled(work, d, err); save == nil {
+		save := t.handled(work, d, err)
+		if save == nil {
 			return err
-		} else {
-			err = save
 		}
+		err = save
 	}
 	return t.failed(ctx, work, d, err)
 }
