@@ -185,6 +185,10 @@ type Run struct {
 	// LostAt is since when it is to be decided what becomes of the event
 	// whose worker was taken from it; nil while there is nothing to decide.
 	LostAt *time.Time `json:"lostAt,omitempty"`
+	// Ending is the status with which the server is ending the event without
+	// its worker, for the Reason that stands there; empty while it is not.
+	// Whoever finds it half done goes on with it.
+	Ending Status `json:"ending,omitempty"`
 	// PendingSince is when the event began to wait, where that was later than
 	// its creation: it was approved, or put back.
 	PendingSince *time.Time `json:"pendingSince,omitempty"`

@@ -26,7 +26,8 @@ import (
 type outcomes interface {
 	// Lost: the worker of a running event is dead or silent past its lease.
 	Lost(ctx context.Context, e *cyclone.Event, why string) error
-	// LaunchFailed: the worker of a claimed event never started.
+	// LaunchFailed: the worker of a claimed event never started. ErrConflict
+	// when it did, for it has connected.
 	LaunchFailed(ctx context.Context, e *cyclone.Event, cause error) error
 }
 
@@ -59,12 +60,15 @@ type Dispatcher struct {
 	Log     *slog.Logger
 	Now     func() time.Time
 
-	// orphans is since when a worker was seen without an event, trouble what
-	// was last logged as wrong. Only the loop touches them.
+	// orphans is since when a worker was seen without an event, missing since
+	// when an event was seen without its worker, trouble what was last logged
+	// as wrong. Only the loop touches them.
 	orphans map[cyclone.WorkerID]time.Time
+	missing map[cyclone.WorkerID]time.Time
 	trouble string
 	beaten  cyclone.Node // what the store was last told of the node
 	looked  time.Time    // when all was last looked at
+	turned  time.Time    // when the loop last came round
 	swept   time.Time    // when leftovers were last looked for
 
 	mu     sync.Mutex
@@ -84,8 +88,14 @@ const (
 	// create some too, which cannot wake it.
 	glance = 250 * time.Millisecond
 	// listTime bounds the question which workers there are: an engine that
-	// never answers must not stop the loop.
-	listTime = 10 * time.Second
+	// never answers must not stop the loop. With examineTime it stays below
+	// the time of the lease.
+	listTime = 5 * time.Second
+	// fillTime bounds the claims of one round: with a slow store a whole node's
+	// would keep the loop from everything else.
+	fillTime = 5 * time.Second
+	// pause is how late a round may be before the server must have been paused.
+	pause = cyclone.LeaseTime / 2
 	// launchTime bounds one launch; until it is over the lease holds.
 	launchTime = 2 * time.Minute
 	// undoTime bounds what is done after a failed launch or the end of ctx.
@@ -123,7 +133,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	// While this server did not listen no worker could be heard, so nobody
 	// counts as silent before a whole lease has passed.
 	deaf := d.Now()
+	d.turned = deaf
 	for {
+		now := d.Now()
+		if now.Sub(d.turned) > pause {
+			deaf = now // nobody could be heard meanwhile
+		}
+		d.turned = now
 		err := d.turn(ctx, deaf)
 		if ctx.Err() != nil {
 			return nil
@@ -131,6 +147,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 		if err != nil && !errors.Is(err, errNotReady) {
 			// A store out of reach leaves workers as unheard as no server.
 			deaf = d.Now()
+			d.turned = deaf
 		}
 		d.complain(err)
 		select {
@@ -205,7 +222,11 @@ func (d *Dispatcher) round(ctx context.Context, deaf time.Time) error {
 	if err != nil {
 		return err
 	}
-	d.reap(ctx, running, dead(workers, inHand), gone, deaf)
+	lost := dead(workers, inHand)
+	if unseen == nil {
+		d.addMissing(lost, running, workers, inHand)
+	}
+	d.reap(ctx, running, lost, gone, deaf)
 	d.removeOrphans(ctx, running, workers)
 	d.sweepNow(ctx)
 	if err := d.beat(ctx); err != nil {
@@ -262,10 +283,18 @@ func (d *Dispatcher) fill(ctx context.Context, waiting []cyclone.ProjectName, lo
 	if err != nil {
 		return err
 	}
-	for load.here < d.Capacity && ctx.Err() == nil {
+	for begun := d.Now(); load.here < d.Capacity && ctx.Err() == nil; {
 		c := load.next(candidates)
 		if c == nil {
 			return nil
+		}
+		if d.Now().Sub(begun) > fillTime {
+			d.Wake() // go on after a look at the rest
+			return nil
+		}
+		// Two servers that claim at once would overload the node.
+		if held, err := d.Lease.Held(ctx); err != nil || !held {
+			return err
 		}
 		if d.held(c.project.Name) {
 			// A launch of this round has failed already, and its event is back.

@@ -62,8 +62,9 @@ type candidate struct {
 	drained bool // nothing pending any more
 }
 
-// next is the project whose turn it is: of those within their limits the one with the fewest running, and among equals the one that waits longest,
-// which is the order of the list. Nil when none may run.
+// next is the project whose turn it is: of those within their limits the one
+// with the fewest running, and among equals the one that waits longest, which
+// is the order of the list. Nil when none may run.
 func (l *load) next(candidates []*candidate) *candidate {
 	var best *candidate
 	for _, c := range candidates {
@@ -113,7 +114,7 @@ func (d *Dispatcher) held(p cyclone.ProjectName) bool {
 }
 
 // holdBack makes the project wait 1 s after its first failed launch, twice as
-// long after each further one.
+// long after each further one; those that were on their way together count once.
 func (d *Dispatcher) holdBack(p cyclone.ProjectName) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -121,6 +122,9 @@ func (d *Dispatcher) holdBack(p cyclone.ProjectName) {
 		d.holds = map[cyclone.ProjectName]hold{}
 	}
 	h := d.holds[p]
+	if d.Now().Before(h.until) {
+		return
+	}
 	delay := min(time.Second<<min(h.failures, 10), maxHold)
 	d.holds[p] = hold{h.failures + 1, d.Now().Add(delay)}
 }

@@ -6,7 +6,9 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -29,7 +31,7 @@ func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
 	if err != nil {
 		return fmt.Errorf("claim event of project %s: %w", c.project.Name, err)
 	}
-	d.Metrics.Claimed(d.Node, d.Now().Sub(e.CreatedAt))
+	d.Metrics.Claimed(d.Node, d.Now().Sub(pendingSince(e)))
 	limits := c.project.Limits
 	spec := cyclone.WorkerSpec{
 		ID: id, Event: e.ID, Project: e.Project, Attempt: e.Worker.Attempt, Token: token,
@@ -41,6 +43,14 @@ func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
 		d.launch(ctx, e, spec)
 	})
 	return nil
+}
+
+// pendingSince is when an event began to wait for this claim.
+func pendingSince(e *cyclone.Event) time.Time {
+	if e.Run.PendingSince != nil {
+		return *e.Run.PendingSince
+	}
+	return e.CreatedAt
 }
 
 // credentials makes a new worker's id and token. The token is kept nowhere
@@ -69,22 +79,44 @@ func (d *Dispatcher) launch(ctx context.Context, e *cyclone.Event, spec cyclone.
 		err = fmt.Errorf("the server ended: %w", context.Canceled)
 	} else {
 		d.holdBack(e.Project)
+		err = d.blame(ctx, err)
 	}
 	d.Metrics.LaunchFailed(d.Node)
 	d.Log.Warn("cannot launch worker", "event", e.ID, "worker", spec.ID, "node", d.Node, "error", err)
 	d.undo(ctx, e, spec, err)
 }
 
-func (d *Dispatcher) undo(ctx context.Context, e *cyclone.Event, spec cyclone.WorkerSpec, cause error) {
-	ctx, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTime)
+// blame finds out whether a launch failed because the node cannot start any
+// worker now. Then the error says so, and it is no fault of the event's.
+func (d *Dispatcher) blame(ctx context.Context, err error) error {
+	ctx, stop := context.WithTimeout(ctx, examineTime)
 	defer stop()
-	// Half a worker may be there. What cannot be removed now is an orphan
-	// that a later round removes.
-	if err := d.Launcher.Remove(ctx, spec.ID); err != nil {
-		d.Log.Warn("cannot remove worker that did not start", "worker", spec.ID, "error", err)
+	if node := d.Launcher.Ready(ctx); node != nil {
+		return fmt.Errorf("%w: %w", node, err)
 	}
-	if err := d.Progress.LaunchFailed(ctx, e, cause); err != nil {
+	return err
+}
+
+// undo gives the event back and removes what there is of its worker. The event
+// comes first: from then on a worker that starts late is not let in, so nothing
+// depends on an engine that may not answer. What cannot be removed now is an
+// orphan that a later round removes.
+func (d *Dispatcher) undo(ctx context.Context, e *cyclone.Event, spec cyclone.WorkerSpec, cause error) {
+	ctx = context.WithoutCancel(ctx)
+	release, stopRelease := context.WithTimeout(ctx, undoTime)
+	defer stopRelease()
+	switch err := d.Progress.LaunchFailed(release, e, cause); {
+	case errors.Is(err, cyclone.ErrConflict):
+		d.Log.Info("worker started after all", "event", e.ID, "worker", spec.ID)
+		return
+	case err != nil:
 		// The lease runs out and the event counts as lost.
 		d.Log.Error("cannot release event whose worker did not start", "event", e.ID, "error", err)
+		return
+	}
+	remove, stopRemove := context.WithTimeout(ctx, undoTime)
+	defer stopRemove()
+	if err := d.Launcher.Remove(remove, spec.ID); err != nil {
+		d.Log.Warn("cannot remove worker that did not start", "worker", spec.ID, "error", err)
 	}
 }

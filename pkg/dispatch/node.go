@@ -13,7 +13,7 @@ const (
 	// beatEvery is how often the node's record is written when nothing changes.
 	beatEvery = 10 * time.Second
 	// examineTime bounds the questions whether the node can take work.
-	examineTime = 5 * time.Second
+	examineTime = 3 * time.Second
 )
 
 // Ready returns ErrUnavailable with the reason, which names the node, when it

@@ -71,7 +71,56 @@ func ended(w cyclone.WorkerState) string {
 
 func (d *Dispatcher) silent(e *cyclone.Event, deaf time.Time) bool {
 	now := d.Now()
+	if e.Run.Former != nil {
+		// A server holds it, which says nothing that could be missed.
+		return now.After(e.Run.LeaseUntil)
+	}
 	return now.After(e.Run.LeaseUntil) && now.After(deaf.Add(cyclone.LeaseTime))
+}
+
+const (
+	// missingTime is how long an event may be without its worker on the node.
+	missingTime = 3 * time.Second
+	// unheard is how long a worker may say nothing, more than the time between
+	// two heartbeats, before its absence is believed.
+	unheard = cyclone.HeartbeatInterval + 5*time.Second
+)
+
+// addMissing adds the workers that are not on the node any more (somebody
+// removed them) or never came there (a server died between claim and launch).
+func (d *Dispatcher) addMissing(lost map[cyclone.WorkerID]string, running []*cyclone.Event, workers []cyclone.WorkerState, inHand map[cyclone.WorkerID]bool) {
+	there := d.taken() // claimed by now, perhaps not yet launched when it was looked
+	maps.Copy(there, inHand)
+	for _, w := range workers {
+		there[w.ID] = true
+	}
+	seen := map[cyclone.WorkerID]time.Time{}
+	for _, e := range running {
+		id := e.Worker.ID
+		if e.Worker.Node != d.Node || e.Run.Former != nil || there[id] || !d.absent(e) {
+			continue
+		}
+		since, known := d.missing[id]
+		if !known {
+			since = d.Now()
+		}
+		seen[id] = since
+		if d.Now().Sub(since) >= missingTime {
+			lost[id] = "it is not on the node any more"
+		}
+	}
+	d.missing = seen
+}
+
+// absent reports whether a worker that is not seen on its node must be gone.
+// One that has connected is when it does not speak either. Of one that has not,
+// another server may still be at the launch.
+func (d *Dispatcher) absent(e *cyclone.Event) bool {
+	now := d.Now()
+	if e.Run.SessionHash != nil {
+		return now.Sub(e.Run.LeaseUntil.Add(-cyclone.LeaseTime)) > unheard
+	}
+	return d.Lease == nil || e.StartedAt != nil && now.Sub(*e.StartedAt) > launchTime+undoTime
 }
 
 // orphanTime is how long a worker may be without an event: one whose event is
@@ -142,5 +191,7 @@ func (d *Dispatcher) drop(id cyclone.WorkerID) {
 func (d *Dispatcher) taken() map[cyclone.WorkerID]bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	return maps.Clone(d.inHand)
+	all := map[cyclone.WorkerID]bool{}
+	maps.Copy(all, d.inHand)
+	return all
 }

@@ -52,7 +52,9 @@ func (p *Progress) bind(ctx context.Context, f cyclone.Fence, token, session []b
 			return cyclone.Forbidden("the token is not the worker's")
 		}
 		if e.Run.SessionHash == nil {
-			e.Run.SessionHash = session
+			// The time that its start might have taken is over: from now on
+			// the worker counts as silent after a lease.
+			e.Run.SessionHash, e.Run.LeaseUntil = session, p.now().Add(cyclone.LeaseTime)
 		}
 		if subtle.ConstantTimeCompare(e.Run.SessionHash, session) != 1 {
 			return cyclone.Forbidden("the token was used by another session")

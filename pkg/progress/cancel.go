@@ -12,13 +12,15 @@ import (
 type subscription struct {
 	fence  cyclone.Fence
 	reason chan cyclone.Cancellation
+	told   cyclone.Cancellation // the last one
 }
 
 // Cancels returns a channel on which the reason arrives when the attempt is to
 // be canceled, and a function that ends the subscription. A cancellation from
-// before, or through another server, is Renew's answer.
+// before is Renew's answer; one that came to another server arrives with the
+// next round of Run.
 func (p *Progress) Cancels(f cyclone.Fence) (<-chan cyclone.Cancellation, func()) {
-	s := &subscription{f, make(chan cyclone.Cancellation, 1)}
+	s := &subscription{fence: f, reason: make(chan cyclone.Cancellation, 1)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.cancels == nil {
@@ -43,14 +45,45 @@ func (p *Progress) pushCancel(f cyclone.Fence, c cyclone.Cancellation) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	for s := range p.cancels[f.Event] {
-		if s.fence != f {
+		if s.fence != f || s.told == c {
 			continue
 		}
+		// One that was not taken yet is out of date: a person's wish counts
+		// where one that spared a deployment does not.
 		select {
-		case s.reason <- c:
-		default: // it was told already
+		case <-s.reason:
+		default:
+		}
+		s.told = c
+		s.reason <- c
+	}
+}
+
+// passOn tells the workers that are connected here about cancellations that
+// came to another server.
+func (p *Progress) passOn(ctx context.Context) error {
+	p.mu.Lock()
+	none := len(p.cancels) == 0
+	p.mu.Unlock()
+	if none || p.Lease == nil {
+		return nil
+	}
+	running, err := p.Queue.Running(ctx)
+	if err != nil {
+		return fmt.Errorf("list running events: %w", err)
+	}
+	for _, e := range running {
+		if canceled(e) {
+			p.pushCancel(fenceOf(e), cancellation(e))
 		}
 	}
+	return nil
+}
+
+// canceled reports whether a running event is to end. A wish that spares a
+// deployment is void once that has begun.
+func canceled(e *cyclone.Event) bool {
+	return e.Run.CancelReason != "" && !(e.Run.Spare && deployBegan(e))
 }
 
 // Cancel ends an event that is not over. A pending or blocked one is canceled

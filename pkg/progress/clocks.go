@@ -43,7 +43,7 @@ func (p *Progress) endOverdue(ctx context.Context, since time.Time) error {
 		switch {
 		case p.disobeys(e, since):
 			err = p.end(ctx, fenceOf(e), cyclone.StatusCanceled, e.Run.CancelReason)
-		case p.overtime(ctx, e):
+		case p.overtime(ctx, e, since):
 			err = p.end(ctx, fenceOf(e), cyclone.StatusTimeout, "the event ran past its time limit and its worker did not stop it")
 		default:
 			continue
@@ -56,7 +56,7 @@ func (p *Progress) endOverdue(ctx context.Context, since time.Time) error {
 }
 
 func (p *Progress) disobeys(e *cyclone.Event, since time.Time) bool {
-	if e.Run.CancelAt == nil || e.Run.Spare && deployBegan(e) {
+	if e.Run.CancelAt == nil || !canceled(e) {
 		return false
 	}
 	now := p.now()
@@ -64,16 +64,22 @@ func (p *Progress) disobeys(e *cyclone.Event, since time.Time) bool {
 	if asked.Before(since) {
 		asked = since
 	}
-	if now.Sub(asked) >= obedience {
+	if now.Sub(asked) >= obedience && (!e.Run.Spare || now.Before(e.Run.LeaseUntil)) {
 		return true
 	}
-	connected := e.Run.SessionHash != nil
+	if e.Run.SessionHash == nil {
+		return now.Sub(asked) >= silence
+	}
+	// Of a silent worker it is not known whether it deploys by now. A wish
+	// that would spare that waits until the worker counts as lost.
 	seen := e.Run.LeaseUntil.Add(-cyclone.LeaseTime)
-	return now.Sub(asked) >= silence && (!connected || now.Sub(seen) >= silence)
+	return !e.Run.Spare && now.Sub(asked) >= silence && now.Sub(seen) >= silence
 }
 
-func (p *Progress) overtime(ctx context.Context, e *cyclone.Event) bool {
-	if e.StartedAt == nil || p.now().Sub(*e.StartedAt) < overtime {
+// overtime: a worker that kept the limit while no server listened gets the
+// time to come back with its result.
+func (p *Progress) overtime(ctx context.Context, e *cyclone.Event, since time.Time) bool {
+	if e.StartedAt == nil || p.now().Sub(*e.StartedAt) < overtime || p.now().Sub(since) < silence {
 		return false
 	}
 	project, err := p.Projects.Find(ctx, e.Project)
@@ -100,7 +106,10 @@ func (p *Progress) endWaiting(ctx context.Context) error {
 	if len(l.Items) == 0 {
 		return nil
 	}
-	why := p.whyNoWorker(ctx)
+	why, err := p.whyNoWorker(ctx)
+	if err != nil {
+		return err
+	}
 	for _, e := range l.Items {
 		if err := p.giveUpWaiting(ctx, e.ID, why); err != nil && !errors.Is(err, cyclone.ErrConflict) {
 			p.Log.Warn("cannot end event that waits too long", "event", e.ID, "error", err)
@@ -132,26 +141,41 @@ func (p *Progress) giveUpWaiting(ctx context.Context, id cyclone.EventID, why st
 }
 
 // whyNoWorker says how the nodes are.
-func (p *Progress) whyNoWorker(ctx context.Context) string {
+func (p *Progress) whyNoWorker(ctx context.Context) (string, error) {
 	nodes, err := p.Nodes.List(ctx)
 	if err != nil {
-		return "the nodes' states cannot be read: " + err.Error()
+		return "", fmt.Errorf("list nodes: %w", err)
+	}
+	running, err := p.Queue.Running(ctx)
+	if err != nil {
+		return "", fmt.Errorf("list running events: %w", err)
+	}
+	busy := map[string]int{}
+	for _, e := range running {
+		busy[e.Worker.Node]++
 	}
 	var parts []string
 	for _, n := range nodes {
-		switch {
-		case n.Gone(p.now()):
-			parts = append(parts, "no server dispatches for node "+n.Name)
-		case n.Reason != "":
-			parts = append(parts, n.Reason)
-		default:
-			parts = append(parts, fmt.Sprintf("node %s was busy with other events (it runs %d at once)", n.Name, n.Capacity))
-		}
+		parts = append(parts, p.whyNot(n, busy[n.Name]))
 	}
 	if len(parts) == 0 {
-		return "no server dispatches for any node"
+		return "no server dispatches for any node", nil
 	}
-	return strings.Join(parts, "; ")
+	return strings.Join(parts, "; "), nil
+}
+
+// whyNot says why a node may have taken no more events.
+func (p *Progress) whyNot(n *cyclone.Node, busy int) string {
+	switch {
+	case n.Gone(p.now()):
+		return "no server dispatches for node " + n.Name
+	case n.Reason != "":
+		return n.Reason
+	case busy >= n.Capacity:
+		return fmt.Sprintf("node %s is full (%d of %d workers busy)", n.Name, busy, n.Capacity)
+	}
+	return fmt.Sprintf("node %s has room (%d of %d workers busy), so the limit of the project or its owner was reached, or others went first",
+		n.Name, busy, n.Capacity)
 }
 
 // forgetEnded forgets the tails of events that ended through another server.

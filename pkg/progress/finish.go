@@ -105,7 +105,7 @@ func (p *Progress) conclude(ctx context.Context, e *cyclone.Event, r cyclone.Res
 		// Its worker had no time to obey: it may be just about to be launched.
 		soon = e.Run.CancelAt.Add(launchDelay)
 	}
-	e.Run.LeaseUntil, e.Run.TokenHash, e.Run.SessionHash, e.Run.LostAt = time.Time{}, nil, nil, nil
+	e.Run.LeaseUntil, e.Run.TokenHash, e.Run.SessionHash, e.Run.LostAt, e.Run.Ending = time.Time{}, nil, nil, nil, ""
 	e.Run.Notices, err = p.plan(ctx, e, now, soon)
 	return err
 }
@@ -156,7 +156,9 @@ func (p *Progress) after(e *cyclone.Event) {
 // end finishes an event without its worker: it takes the event away from it,
 // writes the reason into the log and goes through the same list.
 func (p *Progress) end(ctx context.Context, f cyclone.Fence, s cyclone.Status, reason string) error {
-	e, err := p.takeOver(ctx, f, 0)
+	// Noted with it is how the event ends, so that whoever finds this half
+	// done does not start it again.
+	e, err := p.takeOver(ctx, f, 0, func(e *cyclone.Event) { e.Reason, e.Run.Ending = reason, s })
 	if err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (p *Progress) Job(ctx context.Context, f cyclone.Fence) (*cyclone.Job, erro
 	if err != nil {
 		return nil, fmt.Errorf("job of event %s: %w", f.Event, err)
 	}
-	if e.Run.CancelReason != "" {
+	if canceled(e) {
 		return nil, p.canceledBefore(ctx, e)
 	}
 	job, err := p.job(ctx, e)

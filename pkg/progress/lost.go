@@ -19,6 +19,8 @@ const (
 	// takeOverLease is how long the server keeps an event that it took from
 	// its worker. When it dies meanwhile, the lease runs out like a worker's.
 	takeOverLease = 30 * time.Second
+	// lookAgain is when that is tried again whose worker could not be removed.
+	lookAgain = 5 * time.Second
 	// outOfReach is how long a node may be out of reach before an event that
 	// was lost on it is given up.
 	outOfReach = 5 * time.Minute
@@ -28,7 +30,7 @@ const (
 // writes are refused, so that nobody writes the log or the status while the
 // server does. With a revision other than 0 the event must not have been
 // written since.
-func (p *Progress) takeOver(ctx context.Context, f cyclone.Fence, revision int64) (*cyclone.Event, error) {
+func (p *Progress) takeOver(ctx context.Context, f cyclone.Fence, revision int64, also func(*cyclone.Event)) (*cyclone.Event, error) {
 	return p.held(ctx, f, func(e *cyclone.Event) error {
 		if revision != 0 && e.Run.Revision != revision {
 			return cyclone.Conflict("event %s was written meanwhile", e.ID)
@@ -40,6 +42,7 @@ func (p *Progress) takeOver(ctx context.Context, f cyclone.Fence, revision int64
 		e.Worker.ID = cyclone.WorkerID("server-" + rand.Text())
 		e.Run.TokenHash, e.Run.SessionHash = nil, nil
 		e.Run.LeaseUntil = p.now().Add(takeOverLease)
+		also(e)
 		return nil
 	})
 }
@@ -48,9 +51,17 @@ func (p *Progress) takeOver(ctx context.Context, f cyclone.Fence, revision int64
 // its lease. The event is tried again with another worker, unless it was tried
 // before or had begun to deploy; then it ends with an error. When the worker
 // was heard of since e was read, nothing happens.
+//
+// Who calls it: the one dispatcher that holds its node's lease, for the events
+// of its node; for those of a node that no server dispatches for any more all
+// dispatchers do, and of these the compare-and-set of takeOver lets one through.
 func (p *Progress) Lost(ctx context.Context, e *cyclone.Event, why string) error {
 	text := lostText(e, why)
-	taken, err := p.takeOver(ctx, fenceOf(e), e.Run.Revision)
+	taken, err := p.takeOver(ctx, fenceOf(e), e.Run.Revision, func(e *cyclone.Event) {
+		if e.Run.Ending == "" {
+			e.Reason = text // for those who wonder while nobody can be sure that the worker is gone
+		}
+	})
 	if errors.Is(err, cyclone.ErrConflict) {
 		return nil
 	}
@@ -60,7 +71,10 @@ func (p *Progress) Lost(ctx context.Context, e *cyclone.Event, why string) error
 	if e.Run.Former == nil {
 		p.Metrics.WorkerLost(e.Worker.Node)
 	}
-	p.Log.Warn("worker lost", "event", e.ID, "worker", taken.Run.Former.ID, "node", taken.Worker.Node, "why", why)
+	if e.Run.Former == nil {
+		p.Log.Warn("worker lost", "event", e.ID, "worker", taken.Run.Former.ID, "node", taken.Worker.Node, "why", why)
+	}
+	p.publish(taken)
 	if err := p.decide(ctx, taken, text); err != nil {
 		return fmt.Errorf("handle lost worker of event %s: %w", e.ID, err)
 	}
@@ -71,9 +85,12 @@ func (p *Progress) Lost(ctx context.Context, e *cyclone.Event, why string) error
 func (p *Progress) decide(ctx context.Context, e *cyclone.Event, text string) error {
 	retry, err := p.retries(ctx, e)
 	switch {
+	case e.Run.Ending != "":
+		// A server died while it ended the event.
+		return p.endOwn(ctx, e, e.Run.Ending, e.Reason)
 	case err != nil:
 		return err
-	case e.Run.CancelReason != "" && !(e.Run.Spare && deployBegan(e)):
+	case canceled(e):
 		return p.endOwn(ctx, e, cyclone.StatusCanceled, e.Run.CancelReason)
 	case deployBegan(e):
 		return p.endOwn(ctx, e, cyclone.StatusError, text+"; the event had begun to deploy, so it does not start again by itself")
@@ -101,10 +118,11 @@ func lostText(e *cyclone.Event, why string) string {
 	if e.Run.Former != nil {
 		ref = *e.Run.Former
 	}
+	if e.Run.Former != nil && e.Reason != "" {
+		return e.Reason // what was found when it was lost
+	}
 	text := fmt.Sprintf("worker %s on node %s was lost: %s", ref.ID, ref.Node, why)
 	switch {
-	case e.Run.Former != nil && e.Run.LostAt != nil:
-		return text + ", since " + clock(*e.Run.LostAt)
 	case e.Run.SessionHash != nil:
 		return text + ", last heard of at " + clock(e.Run.LeaseUntil.Add(-cyclone.LeaseTime))
 	case e.StartedAt != nil:
@@ -139,21 +157,36 @@ func (p *Progress) again(ctx context.Context, e *cyclone.Event, text string) err
 				"%s; node %s cannot be reached, so nobody can make sure that the worker is gone: start the event again when that is certain",
 				text, e.Run.Former.Node))
 		}
-		return fmt.Errorf("remove worker %s: %w", e.Run.Former.ID, err)
+		return errors.Join(fmt.Errorf("remove worker %s: %w", e.Run.Former.ID, err), p.letGo(ctx, e))
 	}
 	p.Metrics.EventRetried(e.Run.Former.Node)
 	mine := fenceOf(e)
 	if err := p.say(ctx, mine, text+"; the event starts again with another worker"); err != nil {
 		return err
 	}
-	return p.release(ctx, mine, text, func(*cyclone.Event) {})
+	return p.release(ctx, mine, text, func(*cyclone.Event) error { return nil })
+}
+
+// letGo shortens the time for which the server holds an event with which it
+// cannot go on now, so that this is tried again soon.
+func (p *Progress) letGo(ctx context.Context, e *cyclone.Event) error {
+	_, err := p.held(ctx, fenceOf(e), func(e *cyclone.Event) error {
+		e.Run.LeaseUntil = p.now().Add(lookAgain)
+		return nil
+	})
+	if errors.Is(err, cyclone.ErrConflict) {
+		return nil // somebody else has it
+	}
+	return err
 }
 
 // release makes a running event pending, or, when somebody asked for that
 // meanwhile, canceled. The caller is sure that no worker runs it.
-func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, also func(*cyclone.Event)) error {
+func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, also func(*cyclone.Event) error) error {
 	e, err := p.held(ctx, f, func(e *cyclone.Event) error {
-		also(e)
+		if err := also(e); err != nil {
+			return err
+		}
 		if e.Run.CancelReason != "" {
 			return p.conclude(ctx, e, cyclone.Result{Status: cyclone.StatusCanceled})
 		}
@@ -162,7 +195,7 @@ func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, als
 		// The attempt stays: it is the fence against the worker before.
 		e.Worker = cyclone.WorkerRef{Attempt: e.Worker.Attempt}
 		e.Stages, e.Deployments, e.Image.Digest = []cyclone.StageState{}, []cyclone.Deployment{}, ""
-		e.Run.TokenHash, e.Run.SessionHash, e.Run.Former, e.Run.LostAt = nil, nil, nil, nil
+		e.Run.TokenHash, e.Run.SessionHash, e.Run.Former, e.Run.LostAt, e.Run.Ending = nil, nil, nil, nil, ""
 		e.Run.LeaseUntil = time.Time{}
 		return nil
 	})
@@ -181,21 +214,37 @@ func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, als
 
 // LaunchFailed is told by the dispatcher that a claimed event's worker never
 // started. The event waits again, until its third failure ends it with the
-// cause as the reason. A launch that the server's own end broke off
-// (context.Canceled) never ends it.
+// cause as the reason. What is no fault of the event's never ends it: a launch
+// that the server's own end broke off (context.Canceled), and a node that
+// cannot start workers (ErrUnavailable). ErrConflict when the worker did start,
+// for it has connected: it is to be left alone.
 func (p *Progress) LaunchFailed(ctx context.Context, e *cyclone.Event, cause error) error {
-	f := fenceOf(e)
-	last := e.Run.LaunchFailures+1 >= maxLaunches && !errors.Is(cause, context.Canceled)
-	var err error
-	if last && e.Run.CancelReason == "" {
+	why := fmt.Sprintf("the worker could not be started on node %s and will be tried again: %v", e.Worker.Node, cause)
+	last := e.Run.LaunchFailures+1 >= maxLaunches && !errors.Is(cause, context.Canceled) && !errors.Is(cause, cyclone.ErrUnavailable)
+	err := p.release(ctx, fenceOf(e), why, func(e *cyclone.Event) error {
+		switch {
+		case e.Run.SessionHash != nil:
+			return errConnected
+		case last && e.Run.CancelReason == "":
+			return errLastTry
+		}
+		e.Run.LaunchFailures++
+		return nil
+	})
+	if errors.Is(err, errLastTry) {
 		reason := fmt.Sprintf("no worker could be started on node %s in %d tries: %v", e.Worker.Node, e.Run.LaunchFailures+1, cause)
-		err = p.end(ctx, f, cyclone.StatusError, reason)
-	} else {
-		why := fmt.Sprintf("the worker could not be started on node %s and will be tried again: %v", e.Worker.Node, cause)
-		err = p.release(ctx, f, why, func(e *cyclone.Event) { e.Run.LaunchFailures++ })
+		err = p.end(ctx, fenceOf(e), cyclone.StatusError, reason)
 	}
-	if err != nil && !errors.Is(err, cyclone.ErrConflict) {
+	switch {
+	case errors.Is(err, errConnected):
+		return cyclone.Conflict("worker %s has connected, so it did start", e.Worker.ID)
+	case err != nil && !errors.Is(err, cyclone.ErrConflict):
 		return fmt.Errorf("release event %s after failed launch: %w", e.ID, err)
 	}
 	return nil
 }
+
+var (
+	errConnected = errors.New("worker has connected")
+	errLastTry   = errors.New("the last try failed")
+)

@@ -265,5 +265,9 @@ func TestOvertime(t *testing.T) {
 	forward(11 * time.Minute)
 	w.wantStatus("e1", cyclone.StatusRunning)
 	forward(2 * time.Minute)
+	// For the server that was a pause, after which it listens first.
+	w.wantStatus("e1", cyclone.StatusRunning)
+	forward(20 * time.Second)
+	forward(20 * time.Second)
 	w.wantStatus("e1", cyclone.StatusTimeout)
 }

@@ -31,13 +31,19 @@ func (p *Progress) remove(ctx context.Context, w cyclone.WorkerRef) error {
 }
 
 // others reports whether a node is left to other servers. When that cannot be
-// found out now it is, and a later round asks again.
-func (p *Progress) others(ctx context.Context, node string) bool {
+// found out now it is, and a later round asks again. Known are the answers of
+// this round.
+func (p *Progress) others(ctx context.Context, node string, known map[string]bool) bool {
 	if node == p.Node {
 		return false
 	}
-	gone, err := p.nodeGone(ctx, node)
-	return err != nil || !gone
+	left, ok := known[node]
+	if !ok {
+		gone, err := p.nodeGone(ctx, node)
+		left = err != nil || !gone
+		known[node] = left
+	}
+	return left
 }
 
 func (p *Progress) nodeGone(ctx context.Context, node string) (bool, error) {

@@ -143,18 +143,40 @@ func (p *Progress) kicked() {
 	}
 }
 
+// ear remembers since when workers could be heard: not while this server did
+// not run, or was paused, nor while the store was out of reach, which keeps
+// them from renewing their leases.
+type ear struct{ since, last time.Time }
+
+// pause is how long a round may be late before the server must have been paused.
+const pause = cyclone.LeaseTime / 2
+
+func (r *ear) awake(now time.Time) {
+	if now.Sub(r.last) > pause {
+		r.since = now
+	}
+	r.last = now
+}
+
+func (r *ear) deaf(now time.Time) { r.since, r.last = now, now }
+
 // Run works off what is due until ctx ends: notices of final events, those of
 // a server that ended before included, and running events whose worker does
 // not obey. It returns nil after the notices on their way are done.
 func (p *Progress) Run(ctx context.Context) error {
-	since := p.now()
+	ear := &ear{since: p.now(), last: p.now()}
 	t := time.NewTicker(cmp.Or(p.Tick, DefaultTick))
 	defer t.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
 	slots := make(chan struct{}, atOnce)
 	for {
-		p.complain(ctx, errors.Join(p.forgetEnded(ctx), p.endOverdue(ctx, since), p.tellDue(ctx, &running, slots)))
+		ear.awake(p.now())
+		err := errors.Join(p.passOn(ctx), p.forgetEnded(ctx), p.endOverdue(ctx, ear.since), p.tellDue(ctx, &running, slots))
+		if err != nil {
+			ear.deaf(p.now())
+		}
+		p.complain(ctx, err)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -172,9 +194,10 @@ func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, slots c
 	if err != nil {
 		return fmt.Errorf("list due notices: %w", err)
 	}
+	foreign := map[string]bool{} // nodes that are left to other servers
 	for _, e := range due {
 		for _, n := range e.Run.Notices {
-			if n.Done || n.NextAt.After(now) || n.Name == noticeRelease && p.others(ctx, e.Worker.Node) {
+			if n.Done || n.NextAt.After(now) || n.Name == noticeRelease && p.others(ctx, e.Worker.Node, foreign) {
 				continue
 			}
 			free := func() {}
@@ -205,7 +228,8 @@ func (p *Progress) tell(ctx context.Context, id cyclone.EventID, name string) {
 
 	e, err := p.claimNotice(work, id, name)
 	if err != nil {
-		if !errors.Is(err, cyclone.ErrConflict) {
+		// Of an event that retention removed meanwhile there is nothing to be told.
+		if !errors.Is(err, cyclone.ErrConflict) && !errors.Is(err, cyclone.ErrNotFound) {
 			p.Log.Warn("cannot claim notice", "event", id, "notice", name, "error", err)
 		}
 		return
