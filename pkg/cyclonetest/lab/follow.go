@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/gorilla/websocket"
 
@@ -16,7 +17,15 @@ import (
 // end and hands on every line, in order. It returns the final status, and an
 // error when a number is missing or comes twice.
 func (s *Server) Follow(ctx context.Context, event string, line func(cyclone.Line)) (cyclone.Status, error) {
-	url := "ws" + strings.TrimPrefix(s.URL, "http") + "/api/v1/events/" + event + "/logs/stream"
+	return s.FollowFrom(ctx, event, 1, line)
+}
+
+// followSilence is how long a stream may say nothing: servers ping every 20 s.
+const followSilence = time.Minute
+
+// FollowFrom is Follow from a line on, as a viewer does that comes back.
+func (s *Server) FollowFrom(ctx context.Context, event string, next int64, line func(cyclone.Line)) (cyclone.Status, error) {
+	url := fmt.Sprintf("ws%s/api/v1/events/%s/logs/stream?from=%d", strings.TrimPrefix(s.URL, "http"), event, next)
 	conn, answer, err := websocket.DefaultDialer.DialContext(ctx, url, http.Header{"Authorization": {"Bearer " + s.Token}})
 	if err != nil {
 		if answer != nil {
@@ -26,24 +35,38 @@ func (s *Server) Follow(ctx context.Context, event string, line func(cyclone.Lin
 	}
 	defer conn.Close()
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
-	next := int64(1)
+	answerPing := conn.PingHandler()
+	conn.SetPingHandler(func(text string) error {
+		return errors.Join(conn.SetReadDeadline(time.Now().Add(followSilence)), answerPing(text))
+	})
 	for {
 		var f wire
+		if err := conn.SetReadDeadline(time.Now().Add(followSilence)); err != nil {
+			return "", fmt.Errorf("read log stream: %w", err)
+		}
 		if err := conn.ReadJSON(&f); err != nil {
 			return "", fmt.Errorf("read log stream after line %d: %w", next-1, errors.Join(ctx.Err(), err))
 		}
 		for _, l := range f.Lines.list {
 			if l.N != next {
-				return "", fmt.Errorf("line %d follows line %d", l.N, next-1)
+				return "", &GapError{l.N, next - 1}
 			}
 			next++
 			line(l)
 		}
 		if f.Type == "end" {
 			if f.Lines.count != next-1 {
-				return f.Status, fmt.Errorf("the stream ends with %d lines, but %d came", f.Lines.count, next-1)
+				return f.Status, &GapError{f.Lines.count, next - 1}
 			}
 			return f.Status, nil
 		}
 	}
+}
+
+// GapError is a log stream that leaves lines out, or brings some twice: line
+// Got came (or ended it) after line After.
+type GapError struct{ Got, After int64 }
+
+func (e *GapError) Error() string {
+	return fmt.Sprintf("line %d came, or ended the stream, after line %d", e.Got, e.After)
 }

@@ -145,6 +145,7 @@ type process struct {
 	cmd    *exec.Cmd
 	log    *tail
 	exited chan struct{}
+	stdin  io.WriteCloser // open while we live: some programs end with it
 }
 
 func startProcess(name string, args, env []string, also io.Writer) (*process, error) {
@@ -152,6 +153,10 @@ func startProcess(name string, args, env []string, also io.Writer) (*process, er
 	p.cmd.Env = env
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	var err error
+	if p.stdin, err = p.cmd.StdinPipe(); err != nil {
+		return nil, fmt.Errorf("start %s: %w", name, err)
+	}
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
@@ -171,6 +176,10 @@ func (p *process) stop() {
 		p.kill()
 	}
 }
+
+// pause stops the process where it is, until resume.
+func (p *process) pause() error  { return p.cmd.Process.Signal(syscall.SIGSTOP) }
+func (p *process) resume() error { return p.cmd.Process.Signal(syscall.SIGCONT) }
 
 func (p *process) kill() {
 	_ = p.cmd.Process.Kill() // it may be gone already

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 )
 
 // Registry is a real image registry (Debian's docker-registry) over plain HTTP.
@@ -16,6 +17,7 @@ type Registry struct {
 	// Local is its address for the machine's own engine, Addr for workers.
 	Local, Addr string
 
+	dir     string
 	process *process
 	forward *Forward
 }
@@ -50,7 +52,7 @@ func StartRegistry(ctx context.Context, o RegistryOptions) (*Registry, error) {
 	if err := os.WriteFile(file, fmt.Appendf(nil, registryConfig, o.Dir, o.ReadOnly, local), 0o600); err != nil {
 		return nil, fmt.Errorf("write the registry's configuration: %w", err)
 	}
-	r := &Registry{Local: local}
+	r := &Registry{Local: local, dir: o.Dir}
 	if r.process, err = startProcess("docker-registry", []string{"serve", file}, os.Environ(), nil); err != nil {
 		return nil, err
 	}
@@ -81,6 +83,29 @@ func (r *Registry) Upload(ctx context.Context, image, name string) error {
 	for _, args := range [][]string{{"tag", image, as}, {"push", "-q", as}, {"rmi", as}} {
 		if out, err := exec.CommandContext(ctx, "docker", args...).CombinedOutput(); err != nil {
 			return fmt.Errorf("docker %v: %w: %s", args, err, out)
+		}
+	}
+	return nil
+}
+
+// UploadNew brings images of the machine's engine ("cyclone/golang:demo" ->
+// "library/golang:1.26") that the registry does not have in this form yet.
+func (r *Registry) UploadNew(ctx context.Context, images map[string]string, say func(format string, args ...any)) error {
+	for image, name := range images {
+		id, err := exec.CommandContext(ctx, "docker", "image", "inspect", "--format", "{{.Id}}", image).Output()
+		if err != nil {
+			return fmt.Errorf("image %s is not there: %w", image, stderrOf(err))
+		}
+		mark := filepath.Join(r.dir, "uploaded-"+strings.NewReplacer("/", "_", ":", "_").Replace(name))
+		if known, err := os.ReadFile(mark); err == nil && string(known) == string(id) {
+			continue
+		}
+		say("pushing %s to the registry", name)
+		if err := r.Upload(ctx, image, name); err != nil {
+			return err
+		}
+		if err := os.WriteFile(mark, id, 0o600); err != nil {
+			return fmt.Errorf("note what was uploaded: %w", err)
 		}
 	}
 	return nil

@@ -29,36 +29,62 @@ type Server struct {
 
 // ServerOptions says how a server is started.
 type ServerOptions struct {
-	Bin string            // folder of cyclone-server
-	Dir string            // data folder
-	Env map[string]string // settings beyond those that the lab makes
-	Log io.Writer         // gets the server's own log; may be nil
+	Bin   string            // folder of cyclone-server
+	Dir   string            // data folder
+	Store string            // empty for the embedded store in Dir
+	Token string            // the administrator's; empty for one made up
+	Env   map[string]string // settings beyond those that the lab makes
+	Log   io.Writer         // gets the server's own log; may be nil
 }
 
-// StartServer starts cyclone-server on any port of the loopback interface, with
-// the embedded store and a token made up, and waits until it is ready.
+// StartServer starts cyclone-server on any port of the loopback interface and
+// waits until it is ready.
 func StartServer(ctx context.Context, o ServerOptions) (*Server, error) {
+	s, err := NewServer(o)
+	if err != nil {
+		return nil, err
+	}
+	return s, s.Start(ctx)
+}
+
+// NewServer finds a port for a server and starts nothing yet.
+func NewServer(o ServerOptions) (*Server, error) {
 	address, err := freeAddress("127.0.0.1", 0)
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{URL: "http://" + address, Token: rand.Text(), Dir: o.Dir}
-	env := append(without(os.Environ(), "CYCLONE_"), "CYCLONE_LISTEN="+address, "CYCLONE_STORE=embedded:"+o.Dir, "CYCLONE_ADMIN_TOKEN="+s.Token)
+	if o.Store == "" {
+		o.Store = "embedded:" + o.Dir
+	}
+	if o.Token == "" {
+		o.Token = rand.Text()
+	}
+	s := &Server{URL: "http://" + address, Token: o.Token, Dir: o.Dir}
+	env := append(without(os.Environ(), "CYCLONE_"), "CYCLONE_LISTEN="+address, "CYCLONE_STORE="+o.Store, "CYCLONE_ADMIN_TOKEN="+s.Token)
 	for name, value := range o.Env {
 		env = append(env, name+"="+value)
 	}
 	s.start = func() (*process, error) {
 		return startProcess(filepath.Join(o.Bin, "cyclone-server"), nil, env, o.Log)
 	}
-	return s, s.Start(ctx)
+	return s, nil
+}
+
+// Spawn starts the server, again after Stop or Kill, and waits for nothing.
+func (s *Server) Spawn() error {
+	p, err := s.start()
+	if err == nil {
+		s.process = p
+	}
+	return err
 }
 
 // Start starts the server, again after Stop or Kill, and waits until it is ready.
 func (s *Server) Start(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, time.Minute)
 	defer cancel()
-	var err error
-	if s.process, err = s.start(); err != nil {
+	err := s.Spawn()
+	if err != nil {
 		return err
 	}
 	err = s.process.waitFor(ctx, "cyclone-server", func() error { return answers(ctx, s.URL+"/readyz") })
@@ -69,7 +95,14 @@ func (s *Server) Start(ctx context.Context) error {
 }
 
 // Stop ends the server as an operator does.
-func (s *Server) Stop() { s.process.stop() }
+func (s *Server) Stop() {
+	if s.process != nil {
+		s.process.stop()
+	}
+}
+
+// Exited is closed when the process that was started last has ended.
+func (s *Server) Exited() <-chan struct{} { return s.process.exited }
 
 // Kill ends the server without warning.
 func (s *Server) Kill() { s.process.kill() }
@@ -111,7 +144,7 @@ func do(req *http.Request, out any) error {
 		return err
 	}
 	if answer.StatusCode >= 300 {
-		return fmt.Errorf("%s %s: %s: %s", req.Method, req.URL.Path, answer.Status, text)
+		return &StatusError{Code: answer.StatusCode, text: fmt.Sprintf("%s %s: %s: %s", req.Method, req.URL.Path, answer.Status, text)}
 	}
 	if raw, ok := out.(*[]byte); ok {
 		*raw = text
@@ -123,6 +156,14 @@ func do(req *http.Request, out any) error {
 	return json.Unmarshal(text, out)
 }
 
+// StatusError is an answer that is no success.
+type StatusError struct {
+	Code int // of HTTP
+	text string
+}
+
+func (e *StatusError) Error() string { return e.text }
+
 // Answer is what a hook is answered.
 type Answer struct {
 	Delivery string   `json:"delivery"`
@@ -133,6 +174,12 @@ type Answer struct {
 // Deliver sends a delivery the way GitHub does: signed over the body, under an
 // id of its own.
 func (s *Server) Deliver(ctx context.Context, project, secret, kind string, payload any) (Answer, error) {
+	return s.DeliverAs(ctx, rand.Text(), project, secret, kind, payload)
+}
+
+// DeliverAs is Deliver under a chosen id, as a forge does that sends a
+// delivery again.
+func (s *Server) DeliverAs(ctx context.Context, id, project, secret, kind string, payload any) (Answer, error) {
 	body, err := json.Marshal(payload)
 	if err != nil {
 		return Answer{}, err
@@ -145,7 +192,7 @@ func (s *Server) Deliver(ctx context.Context, project, secret, kind string, payl
 	mac.Write(body)
 	for name, value := range map[string]string{
 		"Content-Type": "application/json", "User-Agent": "GitHub-Hookshot/lab", "X-GitHub-Event": kind,
-		"X-GitHub-Delivery": rand.Text(), "X-Hub-Signature-256": "sha256=" + hex.EncodeToString(mac.Sum(nil)),
+		"X-GitHub-Delivery": id, "X-Hub-Signature-256": "sha256=" + hex.EncodeToString(mac.Sum(nil)),
 	} {
 		req.Header.Set(name, value)
 	}

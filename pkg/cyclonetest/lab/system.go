@@ -60,7 +60,7 @@ func StartSystem(ctx context.Context, o SystemOptions) (*System, error) {
 	if s.Registry, err = StartRegistry(ctx, RegistryOptions{Bind: s.Bridge, Dir: filepath.Join(o.Cache, "registry")}); err != nil {
 		return s, err
 	}
-	if err := s.upload(ctx, o); err != nil {
+	if err := s.Registry.UploadNew(ctx, o.Images, o.Say); err != nil {
 		return s, err
 	}
 	if s.Git, err = StartGit(s.Bridge, filepath.Join(s.dir)); err != nil {
@@ -71,28 +71,6 @@ func StartSystem(ctx context.Context, o SystemOptions) (*System, error) {
 	}
 	s.Server, err = StartServer(ctx, ServerOptions{Bin: o.Bin, Dir: filepath.Join(s.dir, "data"), Env: merged(s.Env(), o.Env), Log: o.Log})
 	return s, err
-}
-
-// upload brings images to the registry that it does not have in this form yet.
-func (s *System) upload(ctx context.Context, o SystemOptions) error {
-	for image, name := range o.Images {
-		id, err := exec.CommandContext(ctx, "docker", "image", "inspect", "--format", "{{.Id}}", image).Output()
-		if err != nil {
-			return fmt.Errorf("image %s is not there: %w", image, stderrOf(err))
-		}
-		mark := filepath.Join(o.Cache, "registry", "uploaded-"+strings.NewReplacer("/", "_", ":", "_").Replace(name))
-		if known, err := os.ReadFile(mark); err == nil && string(known) == string(id) {
-			continue
-		}
-		o.Say("pushing %s to the registry", name)
-		if err := s.Registry.Upload(ctx, image, name); err != nil {
-			return err
-		}
-		if err := os.WriteFile(mark, id, 0o600); err != nil {
-			return fmt.Errorf("note what was uploaded: %w", err)
-		}
-	}
-	return nil
 }
 
 // Env are the settings by which a server works with the parts of the system.
