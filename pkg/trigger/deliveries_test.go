@@ -131,7 +131,7 @@ func TestPoisonedDeliveries(t *testing.T) {
 				if first.Attempts == 0 || first.NextAt == nil || !strings.Contains(first.Error, c.says) {
 					t.Errorf("after the first failure: %+v", first)
 				}
-				time.Sleep(24 * time.Hour)
+				time.Sleep(3 * time.Hour)
 				d := w.delivery(bad)
 				if d.ParkedAt == nil || d.NextAt != nil || d.HandledAt != nil || int64(d.Attempts) != c.tries || f.tries[string(bad.ID)].Load() != c.tries {
 					t.Errorf("in the end: %+v after %d tries", d, f.tries[string(bad.ID)].Load())

@@ -234,4 +234,3 @@ func (b *brokenEvents) Create(ctx context.Context, e *cyclone.Event) error {
 	}
 	return b.EventStore.Create(ctx, e)
 }
-
