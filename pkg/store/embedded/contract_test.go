@@ -33,3 +33,7 @@ func parts(s *embedded.Store) storetest.Stores {
 func TestContract(t *testing.T) {
 	storetest.Run(t, func(t testing.TB) storetest.Stores { return parts(open(t, t.TempDir())) })
 }
+
+func BenchmarkStore(b *testing.B) {
+	storetest.Bench(b, func(b testing.TB) storetest.Stores { return parts(open(b, b.TempDir())) })
+}

@@ -91,30 +91,29 @@ func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 		return err
 	}
 	for {
-		var n int64
+		var more bool
 		err := s.db.write(ctx, func(t *tx) (err error) {
-			n, err = deletePart(t, name)
+			more, err = deletePart(t, name)
 			return err
 		})
-		if err != nil {
+		if err != nil || !more {
 			return wrap(err, "delete project %s", name)
-		}
-		if n < deleteBatch {
-			return nil
 		}
 	}
 }
 
-// deletePart deletes a batch of events and, when that was the last, the
-// project. It returns how many events it deleted.
-func deletePart(t *tx, name cyclone.ProjectName) (int64, error) {
+// deletePart deletes a batch of log chunks, or when none are left one of
+// events, and when that was the last, the project. It reports whether there is
+// more.
+func deletePart(t *tx, name cyclone.ProjectName) (bool, error) {
 	const batch = " (SELECT id FROM events WHERE project = ? ORDER BY number LIMIT ?)"
-	if _, err := t.exec("DELETE FROM chunks WHERE event IN"+batch, name, deleteBatch); err != nil {
-		return 0, err
+	n, err := t.exec("DELETE FROM chunks WHERE seq IN (SELECT seq FROM chunks WHERE event IN"+batch+" LIMIT ?)", name, deleteBatch, chunkBatch)
+	if err != nil || n == chunkBatch {
+		return true, err
 	}
-	n, err := t.exec("DELETE FROM events WHERE id IN"+batch, name, deleteBatch)
+	n, err = t.exec("DELETE FROM events WHERE id IN"+batch, name, deleteBatch)
 	if err != nil || n == deleteBatch {
-		return n, err
+		return true, err
 	}
 	for _, query := range []string{
 		"DELETE FROM deliveries WHERE project = ?",
@@ -125,10 +124,10 @@ func deletePart(t *tx, name cyclone.ProjectName) (int64, error) {
 		"DELETE FROM projects WHERE name = ?",
 	} {
 		if _, err := t.exec(query, name); err != nil {
-			return n, err
+			return false, err
 		}
 	}
-	return n, nil
+	return false, nil
 }
 
 // List returns projects by name.

@@ -150,3 +150,11 @@ func TestContractOnServer(t *testing.T) {
 	}
 	storetest.Run(t, func(t testing.TB) storetest.Stores { return stores(open(t, uri)) })
 }
+
+func BenchmarkStore(b *testing.B) {
+	uri := os.Getenv("CYCLONE_TEST_MONGODB_URI")
+	if uri == "" {
+		uri = server(b)
+	}
+	storetest.Bench(b, func(b testing.TB) storetest.Stores { return stores(open(b, uri)) })
+}

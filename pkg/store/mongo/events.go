@@ -16,7 +16,10 @@ import (
 )
 
 // Events keeps events and is the queue.
-type Events struct{ c, logs *mongo.Collection }
+type Events struct {
+	c, logs *mongo.Collection
+	turns   turns
+}
 
 // eventDoc is an event as it is stored.
 type eventDoc struct {
@@ -81,7 +84,14 @@ func (s *Events) Create(ctx context.Context, e *cyclone.Event) error {
 	// By these a repeated call, or the caller who repeats it after an error,
 	// knows the event for its own.
 	e.ID, e.CreatedAt = stored.ID, stored.CreatedAt
-	err := surely(ctx, func(ctx context.Context) error { return s.insert(ctx, &stored) })
+	err := surely(ctx, func(ctx context.Context) error {
+		end, err := s.turns.wait(ctx, e.Project)
+		if err != nil {
+			return err
+		}
+		defer end()
+		return s.insert(ctx, &stored)
+	})
 	if err != nil {
 		return wrap(err, "create event of project %s", e.Project)
 	}

@@ -92,7 +92,7 @@ func parts(client *mongo.Client, db *mongo.Database) *Store {
 	deliveries, secrets := db.Collection("deliveries"), db.Collection("secrets")
 	return &Store{
 		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs},
-		Events:   &Events{events, logs}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
+		Events:   &Events{c: events, logs: logs}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
 		Clusters: &Clusters{db.Collection("clusters")}, Secrets: &Secrets{secrets},
 		Settings: &Settings{db.Collection("settings")},
 		Leases:   &Leases{db.Collection("leases")}, Nodes: &Nodes{db.Collection("nodes")},
