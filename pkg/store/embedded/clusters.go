@@ -96,7 +96,5 @@ func scanCluster(row scanner) (*cyclone.Cluster, error) {
 }
 
 func encodeCluster(c *cyclone.Cluster) (string, error) {
-	d := *c
-	d.CreatedAt, d.UpdatedAt = cyclone.Stamp(d.CreatedAt), cyclone.Stamp(d.UpdatedAt)
-	return text(&d)
+	return text(stamped(c))
 }

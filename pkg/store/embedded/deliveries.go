@@ -136,10 +136,7 @@ func scanDelivery(row scanner) (*cyclone.Delivery, error) {
 }
 
 func encodeDelivery(d *cyclone.Delivery) (string, error) {
-	c := *d
-	c.ReceivedAt, c.HandledAt = cyclone.Stamp(c.ReceivedAt), stamp(c.HandledAt)
-	c.NextAt, c.ParkedAt = stamp(c.NextAt), stamp(c.ParkedAt)
-	return text(&c)
+	return text(stamped(d))
 }
 
 // due is when the next attempt is to be made, or NULL.

@@ -5,7 +5,6 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
-	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -209,24 +208,8 @@ func scanEvent(row scanner) (*cyclone.Event, error) {
 // encodeEvent makes the columns event and run, with all times in whole
 // milliseconds.
 func encodeEvent(e *cyclone.Event) (event, run string, err error) {
-	c := *e
-	c.CreatedAt = cyclone.Stamp(c.CreatedAt)
-	c.StartedAt, c.FinishedAt, c.LogRemovedAt = stamp(c.StartedAt), stamp(c.FinishedAt), stamp(c.LogRemovedAt)
-	c.Stages = slices.Clone(c.Stages)
-	for i := range c.Stages {
-		s := &c.Stages[i]
-		s.StartedAt, s.FinishedAt = stamp(s.StartedAt), stamp(s.FinishedAt)
-		s.Steps = slices.Clone(s.Steps)
-		for j := range s.Steps {
-			s.Steps[j].StartedAt, s.Steps[j].FinishedAt = stamp(s.Steps[j].StartedAt), stamp(s.Steps[j].FinishedAt)
-		}
-	}
-	c.Run.LeaseUntil, c.Run.CancelAt = cyclone.Stamp(c.Run.LeaseUntil), stamp(c.Run.CancelAt)
-	c.Run.Notices = slices.Clone(c.Run.Notices)
-	for i := range c.Run.Notices {
-		c.Run.Notices[i].NextAt = cyclone.Stamp(c.Run.Notices[i].NextAt)
-	}
-	if event, err = text(&c); err != nil {
+	c := stamped(e)
+	if event, err = text(c); err != nil {
 		return "", "", err
 	}
 	run, err = text(&c.Run)

@@ -15,9 +15,7 @@ type Nodes struct{ db *db }
 // Beat writes what a server sees of its node, whether it is stored already or
 // not. It leaves the stored Drain as it is, and sets n.Drain to it.
 func (s *Nodes) Beat(ctx context.Context, n *cyclone.Node) error {
-	c := *n
-	c.SeenAt = cyclone.Stamp(c.SeenAt)
-	body, err := text(&c)
+	body, err := text(stamped(n))
 	if err != nil {
 		return wrap(err, "write node %s", n.Name)
 	}

@@ -5,7 +5,6 @@ import (
 	"strconv"
 	"time"
 
-	"cyclone/pkg/cyclone"
 	"cyclone/pkg/paging"
 )
 
@@ -21,15 +20,6 @@ func parseNumbers(s string) (a, b int64, ok bool, err error) {
 		return 0, 0, false, paging.Bad()
 	}
 	return a, b, true, nil
-}
-
-// stamp cuts the time that p points to; nil stays nil.
-func stamp(p *time.Time) *time.Time {
-	if p == nil {
-		return nil
-	}
-	t := cyclone.Stamp(*p)
-	return &t
 }
 
 // text marshals a value of the vocabulary, which cannot fail but for a

@@ -171,7 +171,5 @@ func scanProject(row scanner) (*cyclone.Project, error) {
 }
 
 func encodeProject(p *cyclone.Project) (string, error) {
-	c := *p
-	c.CreatedAt, c.UpdatedAt = cyclone.Stamp(c.CreatedAt), cyclone.Stamp(c.UpdatedAt)
-	return text(&c)
+	return text(stamped(p))
 }

@@ -14,9 +14,8 @@ type Secrets struct{ db *db }
 
 // Put stores a secret, over one of the same name.
 func (s *Secrets) Put(ctx context.Context, secret *cyclone.Secret) error {
-	c := *secret
-	c.CreatedAt, c.UpdatedAt = cyclone.Stamp(c.CreatedAt), cyclone.Stamp(c.UpdatedAt)
-	body, err := text(&c)
+	c := stamped(secret)
+	body, err := text(c)
 	if err != nil {
 		return wrap(err, "put secret %s", c.Name)
 	}
