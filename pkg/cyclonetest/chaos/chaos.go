@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 }
 
 // storm sends the deliveries while the faults go on, and ends the faults when
-// the last delivery was accepted.
+// the last delivery was accepted and few events are left.
 func (w *world) storm(ctx context.Context, deliveries []*delivery) error {
 	faulty, calm := context.WithCancel(ctx)
 	var weather errgroup.Group
@@ -89,11 +89,14 @@ func (w *world) storm(ctx context.Context, deliveries []*delivery) error {
 	sent := make(chan error, 1)
 	go func() { sent <- senders.Wait() }()
 	err := w.untilAccepted(ctx, deliveries, sent)
+	if err == nil {
+		w.untilFew(ctx)
+	}
 	calm()
 	if err := errors.Join(err, weather.Wait()); err != nil {
 		return err
 	}
-	w.notes.say("the last delivery was accepted; the faults have ended")
+	w.notes.say("the faults have ended; what still waits or runs must come to its end now")
 	limited, cancel := context.WithTimeout(ctx, calmTime)
 	defer cancel()
 	select {
@@ -121,4 +124,21 @@ func (w *world) untilAccepted(ctx context.Context, deliveries []*delivery, sent 
 		}
 	}
 	return nil
+}
+
+// untilFew returns when no event waits any more.
+func (w *world) untilFew(ctx context.Context) {
+	limited, cancel := context.WithTimeout(ctx, calmTime)
+	defer cancel()
+	waitFor(limited, func() bool {
+		total := 0
+		for _, s := range w.sites {
+			open, err := s.open(limited)
+			if err != nil {
+				return false
+			}
+			total += open
+		}
+		return total <= w.o.Workers
+	})
 }

@@ -73,8 +73,8 @@ func plan(seed uint64, events int, sites []*site) []*delivery {
 	return all
 }
 
-// mostOpen is how many events may wait or run before the next is delivered.
-const mostOpen = 16
+// mostOpen is how many events of a site may wait or run when the next is delivered.
+const mostOpen = 6
 
 // paceBefore waits until a delivery's turn has come.
 func (w *world) paceBefore(ctx context.Context, d *delivery) error {
@@ -86,7 +86,7 @@ func (w *world) paceBefore(ctx context.Context, d *delivery) error {
 			return ctx.Err()
 		}
 		open, err := d.site.open(ctx)
-		if err != nil || open < mostOpen/2 {
+		if err != nil || open < mostOpen {
 			return nil // when nobody can say: deliver
 		}
 		pause = 500 * time.Millisecond

@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
@@ -98,11 +100,35 @@ func (w *world) judge(ctx context.Context, d *delivery) *Outcome {
 		w.judgeImage(ctx, o)
 	}
 	if len(o.Problems) > 0 {
-		for _, l := range lines[max(0, len(lines)-25):] {
+		for _, l := range lines[max(0, len(lines)-12):] {
 			o.Tail = append(o.Tail, fmt.Sprintf("%d %s/%s %.200s", l.N, l.Stage, l.Step, l.Text))
 		}
+		w.keep(d, o, lines)
 	}
 	return o
+}
+
+// keep writes a file about an event with problems: what servers logged about
+// it, and its log.
+func (w *world) keep(d *delivery, o *Outcome, lines []cyclone.Line) {
+	var text bytes.Buffer
+	for _, n := range d.site.servers {
+		log, err := os.ReadFile(filepath.Join(w.o.Dir, "server-"+n.name+".log"))
+		if err != nil {
+			log = []byte(err.Error())
+		}
+		for line := range strings.Lines(string(log)) {
+			if strings.Contains(line, string(o.Event.ID)) || strings.Contains(line, d.id) {
+				fmt.Fprintf(&text, "server %s: %s", n.name, line)
+			}
+		}
+	}
+	for _, l := range lines {
+		fmt.Fprintf(&text, "%d %s %s/%s %s %s\n", l.N, l.Time.Format("15:04:05.000"), l.Stage, l.Step, l.Stream, l.Text)
+	}
+	if err := os.WriteFile(filepath.Join(w.o.Dir, "event-"+string(o.Event.ID)+".log"), text.Bytes(), 0o600); err != nil {
+		w.notes.say("%v", err)
+	}
 }
 
 func (o *Outcome) wrong(format string, args ...any) {

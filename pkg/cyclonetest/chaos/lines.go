@@ -56,7 +56,7 @@ type output struct {
 
 var (
 	record      = regexp.MustCompile(`^([a-z]+):(\d+):([0-9a-f]{5})$`)
-	buildPrefix = regexp.MustCompile(`^#\d+ \d+\.\d+ `)
+	buildPrefix = regexp.MustCompile(`^#\d+ (\d+\.\d+ )?`)
 )
 
 // continued marks the parts of a line that was too long.
