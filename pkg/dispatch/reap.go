@@ -75,6 +75,9 @@ func (d *Dispatcher) silent(e *cyclone.Event, deaf time.Time) bool {
 		// A server holds it, which says nothing that could be missed.
 		return now.After(e.Run.LeaseUntil)
 	}
+	if now.Sub(d.turned) > pause {
+		return false // this server was paused in the middle of the round
+	}
 	return now.After(e.Run.LeaseUntil) && now.After(deaf.Add(cyclone.LeaseTime))
 }
 

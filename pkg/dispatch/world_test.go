@@ -104,9 +104,18 @@ func (n *node) launched() []cyclone.WorkerSpec {
 
 // outcomes puts events back as progress does, and takes notes.
 type outcomes struct {
-	store *cyclonetest.Memory
-	mu    sync.Mutex
-	notes []string
+	events cyclone.EventStore
+	mu     sync.Mutex
+	notes  []string
+	last   error // cause of the last failed launch
+	// connected is whether a worker whose launch failed has connected.
+	connected bool
+}
+
+func (o *outcomes) cause() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.last
 }
 
 func (o *outcomes) note(e *cyclone.Event, why string, to cyclone.Status) error {
@@ -114,7 +123,7 @@ func (o *outcomes) note(e *cyclone.Event, why string, to cyclone.Status) error {
 	defer o.mu.Unlock()
 	o.notes = append(o.notes, string(e.ID)+": "+why)
 	e.Status, e.Worker = to, cyclone.WorkerRef{Attempt: e.Worker.Attempt}
-	return o.store.Events.Replace(context.Background(), e)
+	return o.events.Replace(context.Background(), e)
 }
 
 func (o *outcomes) Lost(_ context.Context, e *cyclone.Event, why string) error {
@@ -122,6 +131,12 @@ func (o *outcomes) Lost(_ context.Context, e *cyclone.Event, why string) error {
 }
 
 func (o *outcomes) LaunchFailed(_ context.Context, e *cyclone.Event, cause error) error {
+	if o.connected {
+		return cyclone.Conflict("it has connected")
+	}
+	o.mu.Lock()
+	o.last = cause
+	o.mu.Unlock()
 	to := cyclone.StatusPending
 	if e.Worker.Attempt >= 3 && !errors.Is(cause, context.Canceled) {
 		to = cyclone.StatusError
@@ -137,7 +152,7 @@ func (o *outcomes) taken() []string {
 
 type world struct {
 	*dispatch.Dispatcher
-	t     *testing.T
+	t     testing.TB
 	store *cyclonetest.Memory
 	node  *node
 	out   *outcomes
@@ -145,10 +160,10 @@ type world struct {
 	count int
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	store := cyclonetest.NewMemory()
-	w := &world{t: t, store: store, node: &node{workers: map[cyclone.WorkerID]cyclone.WorkerState{}}, out: &outcomes{store: store}, begin: time.Now()}
+	w := &world{t: t, store: store, node: &node{workers: map[cyclone.WorkerID]cyclone.WorkerState{}}, out: &outcomes{events: store.Events}, begin: time.Now()}
 	w.Dispatcher = &dispatch.Dispatcher{
 		Queue: store.Events, Projects: store.Projects, Launcher: w.node, Progress: w.out, Nodes: store.Nodes,
 		Node: "local", Capacity: 100, CPUs: 2, Log: slog.New(slog.NewTextHandler(io.Discard, nil)), Now: time.Now,
