@@ -103,6 +103,8 @@ func TestImagesArePulledAhead(t *testing.T) {
 	checkLines(t, r)
 }
 
+// A worker that is stopped has no result: what becomes of the event is the
+// server's to say. All of the log is there, and nothing is left.
 func TestWorkerIsStopped(t *testing.T) {
 	r := newRig(t, "pre_build:\n  image: alpine\n  commands: ['echo up', 'sleep 20']\n", nil)
 	ctx, stop := context.WithCancel(t.Context())
@@ -111,7 +113,12 @@ func TestWorkerIsStopped(t *testing.T) {
 			stop()
 		}
 	}
-	if result := r.runIn(t, ctx); result.Status != cyclone.StatusError || !strings.Contains(result.Reason, "the worker was stopped") {
-		t.Errorf("%s: %s", result.Status, result.Reason)
+	err := r.work(ctx)
+	if err == nil || !strings.Contains(err.Error(), "the worker was stopped") || r.server.result != nil {
+		t.Errorf("Run: %v, with the result %+v", err, r.server.result)
 	}
+	if last := r.server.lines[len(r.server.lines)-1].Text; !strings.Contains(last, "the worker was stopped") {
+		t.Errorf("the log ends with %q", last)
+	}
+	r.clean(t)
 }

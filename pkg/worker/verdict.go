@@ -58,7 +58,7 @@ func judge(ctx context.Context, stage cyclone.Stage, step string, err error) err
 	if cause := context.Cause(ctx); cause != nil {
 		err = cause
 		if errors.Is(cause, context.Canceled) {
-			err = &verdict{status: cyclone.StatusError, message: "the worker was stopped before the event was over"}
+			err = &verdict{status: cyclone.StatusError, message: errStopped.Error()}
 		}
 	}
 	if errors.As(err, &v) {

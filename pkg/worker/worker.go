@@ -65,8 +65,7 @@ func (s *startup) wait(ctx context.Context) error {
 
 // Run handles the event and returns nil once the server has the result. It
 // returns an error when there is no result to deliver: the server could not be
-// asked for a job, or the attempt is over. When ctx ends the event is ended as
-// an error of the worker.
+// asked for a job, the attempt is over, or ctx ended before the event was.
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.Engine.Stop()
 	early := w.Engine.Prepare()
@@ -111,6 +110,7 @@ func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) erro
 	var watching sync.WaitGroup
 	watching.Go(func() { r.watch(runCtx, cancel, dropLog) })
 	result := r.handle(runCtx)
+	stopped := errors.Is(context.Cause(runCtx), context.Canceled) && result.Status == cyclone.StatusError
 	cancel(nil)
 	watching.Wait()
 
@@ -123,9 +123,17 @@ func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) erro
 	if err := r.settle(last); err != nil {
 		return fmt.Errorf("handle event %s: %w", job.Event.ID, err)
 	}
+	if stopped {
+		return fmt.Errorf("handle event %s: %w", job.Event.ID, errStopped)
+	}
 	result.LastLine = r.log.last()
 	return w.finish(ctx, result)
 }
+
+// errStopped: somebody else, such as an engine that starts again, ended the
+// worker, and not the event. It leaves without a result, so that the server
+// does with the event what its project wants for a lost worker.
+var errStopped = errors.New("the worker was stopped before the event was over")
 
 // settle sends the rest of the log. The stages of one that was too large have
 // their final lines only then.
