@@ -230,9 +230,10 @@ func TestNotStoredNotSeen(t *testing.T) {
 	wantKind(t, w.Append(t.Context(), f, chunk(t, 1, "x")), cyclone.ErrUnavailable)
 	w.Logs = logs
 	wantKind(t, w.Append(t.Context(), f, chunk(t, 3, "gap")), cyclone.ErrConflict)
-	w.must(w.Append(t.Context(), f, chunk(t, 1, "first")))
-	w.must(w.Append(t.Context(), f, chunk(t, 1, "first"))) // sent again
-	w.Partial(f, cyclone.Line{N: 1, Text: "fir"})          // late
+	first := chunk(t, 1, "first")
+	w.must(w.Append(t.Context(), f, first))
+	w.must(w.Append(t.Context(), f, first))       // sent again
+	w.Partial(f, cyclone.Line{N: 1, Text: "fir"}) // late
 	w.Partial(f, cyclone.Line{N: 2, Text: "sec"})
 	for _, want := range []int64{1, 2} {
 		m, err := r.Next(t.Context())
