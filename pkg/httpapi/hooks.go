@@ -146,13 +146,18 @@ func (s *Server) outcome(ctx context.Context, d *cyclone.Delivery, wait time.Dur
 	defer late.Stop()
 	select {
 	case err := <-s.handle(ctx, d):
-		if errors.Is(err, cyclone.ErrInvalid) && d.HandledAt != nil {
+		if refused(d, err) {
 			return unknown, unprocessable(err.Error())
 		}
 		return answerOf(d), nil
 	case <-late.C:
 		return unknown, nil
 	}
+}
+
+// refused reports whether a delivery was handled by saying no to it.
+func refused(d *cyclone.Delivery, err error) bool {
+	return d.HandledAt != nil && errors.Is(err, cyclone.ErrInvalid)
 }
 
 // handle handles a delivery in the background and tells how that went. Drain
@@ -165,7 +170,7 @@ func (s *Server) handle(ctx context.Context, d *cyclone.Delivery) <-chan error {
 		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), hookTimeout)
 		defer cancel()
 		err := s.Trigger.Deliver(ctx, d)
-		if err != nil && !(errors.Is(err, cyclone.ErrInvalid) && d.HandledAt != nil) {
+		if err != nil && !refused(d, err) {
 			s.Log.ErrorContext(ctx, "delivery is stored but not handled yet", "project", d.Project, "delivery", d.ID,
 				"attempts", d.Attempts, "parked", d.ParkedAt != nil, "error", err)
 		}

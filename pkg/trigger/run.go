@@ -154,10 +154,10 @@ func (r *rounds) complain(ctx context.Context, err error) {
 	if err != nil && ctx.Err() == nil {
 		text = err.Error()
 	}
-	switch {
-	case text == r.trouble:
+	switch text {
+	case r.trouble:
 		return
-	case text == "":
+	case "":
 		r.Log.Info("waiting deliveries are looked for again")
 	default:
 		r.Log.Warn("cannot look for waiting deliveries", "error", err)
