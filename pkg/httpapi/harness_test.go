@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/cyclonetest"
 	"cyclone/pkg/httpapi"
 	"cyclone/pkg/livelog"
 	"cyclone/pkg/logchunk"
@@ -35,6 +36,7 @@ type fixture struct {
 	trigger  *fakeTrigger
 	progress *fakeProgress
 	log      *lockedBuffer
+	records  records       // the store's, unless inMemory
 	kept     cyclone.Chunk // see sample
 }
 
@@ -61,7 +63,8 @@ func newFixture(t testing.TB, tweaks ...func(*httpapi.Server)) *fixture {
 	f := &fixture{t: t, store: store, log: &lockedBuffer{}}
 	live := livelog.New()
 	f.trigger = &fakeTrigger{store: store}
-	f.progress = &fakeProgress{store: records{store.Events, store.Logs}, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
+	f.records = records{store.Events, store.Logs}
+	f.progress = &fakeProgress{store: f.records, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
 	f.Server = &httpapi.Server{
 		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
 		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Sealer: sealer, Live: live,
@@ -86,6 +89,14 @@ func newFixture(t testing.TB, tweaks ...func(*httpapi.Server)) *fixture {
 		listener.Close()
 	})
 	return f
+}
+
+// inMemory keeps events and logs in memory: where there are hundreds of them
+// the disk is not what a test is about.
+func (f *fixture) inMemory() {
+	m := cyclonetest.NewMemory()
+	f.records = records{m.Events, m.Logs}
+	f.Events, f.Queue, f.Logs, f.progress.store = m.Events, m.Events, m.Logs, f.records
 }
 
 // testAuth knows the administrator and one user.
@@ -209,7 +220,7 @@ func (f *fixture) event(project string, status cyclone.Status) *cyclone.Event {
 	if status == cyclone.StatusRunning {
 		e.Worker = cyclone.WorkerRef{ID: "w-" + cyclone.WorkerID(id), Node: "local", Attempt: 1}
 	}
-	if err := f.store.Events.Create(f.t.Context(), e); err != nil {
+	if err := f.records.Events.Create(f.t.Context(), e); err != nil {
 		f.t.Fatal(err)
 	}
 	return e
@@ -242,7 +253,7 @@ func chunk(t testing.TB, all []cyclone.Line) cyclone.Chunk {
 func (f *fixture) append(e *cyclone.Event, from, to int64) {
 	f.t.Helper()
 	c := chunk(f.t, lines(from, to))
-	if err := f.store.Logs.Append(f.t.Context(), e.ID, c); err != nil {
+	if err := f.records.Logs.Append(f.t.Context(), e.ID, c); err != nil {
 		f.t.Fatal(err)
 	}
 	f.Live.Publish(string(e.ID), livelog.Message{Size: len(c.Data), Value: c})
@@ -252,7 +263,7 @@ func (f *fixture) append(e *cyclone.Event, from, to int64) {
 func (f *fixture) finish(e *cyclone.Event, logLines int64) {
 	f.t.Helper()
 	e.Status, e.LogLines = cyclone.StatusSuccess, logLines
-	if err := f.store.Events.Replace(f.t.Context(), e); err != nil {
+	if err := f.records.Events.Replace(f.t.Context(), e); err != nil {
 		f.t.Fatal(err)
 	}
 	shown := *e

@@ -29,7 +29,7 @@ func (f *fixture) fill(e *cyclone.Event, total int64) {
 		if err != nil {
 			f.t.Fatal(err)
 		}
-		if err := f.store.Logs.Append(f.t.Context(), e.ID, c); err != nil {
+		if err := f.records.Logs.Append(f.t.Context(), e.ID, c); err != nil {
 			f.t.Fatal(err)
 		}
 	}
@@ -157,7 +157,7 @@ func (f *fixture) stall(e *cyclone.Event) {
 // viewers wait for them.
 func TestStalledViewersCostLittle(t *testing.T) {
 	f, e := workerFixture(t)
-	const stalled, per, total = 200, 8000, 400_000
+	const stalled, per, total = 200, 8000, manyLines * 2 / 5
 	before := heap()
 	for range stalled {
 		f.stall(e)
@@ -193,6 +193,7 @@ func TestStalledViewersCostLittle(t *testing.T) {
 // was there, and what comes.
 func TestFiveHundredLogs(t *testing.T) {
 	f := newFixture(t)
+	f.inMemory()
 	f.project("orders")
 	const count = 500
 	var all sync.WaitGroup

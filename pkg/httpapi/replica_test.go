@@ -55,7 +55,7 @@ func TestLiveAcrossReplicas(t *testing.T) {
 	here, e := workerFixture(t)
 	there, logs := here.replica()
 	w := here.attach(e, 0)
-	const count, rounds, per = 50, 3, 20
+	const count, rounds, per = 50, 2, 20
 	viewers := make([]*viewer, count)
 	for i := range viewers {
 		viewers[i] = there.watch(e, "", 1)

@@ -50,7 +50,11 @@ func (s *Server) readiness(w http.ResponseWriter, r *http.Request) error {
 }
 
 func runCheck(ctx context.Context, check Check) readyCheck {
-	if err := check.Run(ctx); err != nil {
+	err := check.Run(ctx)
+	if err != nil && ctx.Err() != nil {
+		return readyCheck{Name: check.Name, Message: "no answer within " + cyclone.Duration(readyTimeout).String()}
+	}
+	if err != nil {
 		return readyCheck{Name: check.Name, Message: err.Error()}
 	}
 	return readyCheck{Name: check.Name, OK: true}

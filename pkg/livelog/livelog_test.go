@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"strconv"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -26,6 +27,48 @@ func next(t *testing.T, r *livelog.Reader) livelog.Message {
 		t.Fatalf("Next: %v", err)
 	}
 	return m
+}
+
+// Many topics share what one may keep: together they hold no more.
+func TestManyTopicsKeepLessEach(t *testing.T) {
+	t.Parallel()
+	h := &livelog.Hub{Retain: 100 << 10, Total: 200 << 10}
+	read := func(r *livelog.Reader) int {
+		count := 0
+		for {
+			ctx, cancel := context.WithCancel(t.Context())
+			cancel()
+			switch _, err := r.Next(ctx); {
+			case errors.Is(err, livelog.ErrLagged):
+				return -1
+			case err != nil:
+				return count
+			}
+			count++
+		}
+	}
+	for _, topics := range []int{1, 20} {
+		var readers []*livelog.Reader
+		for i := range topics {
+			r := h.Subscribe(strconv.Itoa(i))
+			readers = append(readers, r)
+		}
+		for range 50 { // 50 KiB each: fits into one topic of one, not into one of twenty
+			for i := range topics {
+				h.Publish(strconv.Itoa(i), livelog.Message{Size: 1 << 10})
+			}
+		}
+		want := 50
+		if topics > 2 {
+			want = -1
+		}
+		for i, r := range readers {
+			if got := read(r); got != want {
+				t.Errorf("%d topics: reader %d got %d messages, want %d", topics, i, got, want)
+			}
+			r.Close()
+		}
+	}
 }
 
 func TestReadersSeeAllInOrder(t *testing.T) {
