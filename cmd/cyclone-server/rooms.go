@@ -73,7 +73,7 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	}
 	r.trigger = &trigger.Trigger{
 		Projects: st.projects, Events: st.events, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
-		Registry: s.registry, Lease: r.lease(st, "deliveries"), Metrics: counts, Log: log, Now: time.Now, Wake: wake,
+		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.retention = &retention.Retention{
 		Projects: st.projects, Events: st.events, Logs: st.logs, Deliveries: st.deliveries, Defaults: s.keep,
