@@ -44,6 +44,7 @@ func create(t testing.TB, s *embedded.Store, p cyclone.ProjectName, n int) {
 // A thousand events of one project, all older, do not keep another's one
 // waiting; the second place that comes free is its own.
 func TestThousandEventsOnARealStore(t *testing.T) {
+	t.Parallel()
 	w, s := onEmbedded(t)
 	w.Capacity = 2
 	for _, p := range []cyclone.ProjectName{"big", "small"} {

@@ -2,6 +2,7 @@ package progress
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"cyclone/pkg/cyclone"
@@ -59,8 +60,24 @@ func (p *Progress) Partial(f cyclone.Fence, l cyclone.Line) {
 }
 
 // say appends a line of the server's own to the log, through the same path as
-// a worker's and only for an attempt that no worker holds.
+// a worker's and only for an attempt that no worker holds. A chunk that the
+// former worker sent through another server may still arrive in between; then
+// the line goes behind it.
 func (p *Progress) say(ctx context.Context, f cyclone.Fence, text string) error {
+	var err error
+	for range maxTries {
+		err = p.sayNow(ctx, f, text)
+		if !errors.Is(err, cyclone.ErrConflict) {
+			return err
+		}
+		if _, held := p.check(ctx, f); held != nil {
+			return held
+		}
+	}
+	return err
+}
+
+func (p *Progress) sayNow(ctx context.Context, f cyclone.Fence, text string) error {
 	last, err := p.Logs.Last(ctx, f.Event)
 	if err != nil {
 		return fmt.Errorf("append to log of event %s: %w", f.Event, err)

@@ -107,6 +107,7 @@ func (c contested) disturb(do func(e *cyclone.Event) error) {
 func TestEverythingAtOnce(t *testing.T) {
 	for round := range 4 {
 		t.Run(fmt.Sprint(round), func(t *testing.T) {
+			t.Parallel()
 			c := contested{onEmbedded(t), "e1"}
 			e := &cyclone.Event{ID: c.id, Project: "orders", Status: cyclone.StatusPending, CreatedAt: time.Now()}
 			c.must(c.Events.Create(t.Context(), e))
