@@ -33,6 +33,10 @@ unit: ## tests of the packages, with the race detector
 e2e: setup ## the whole system on real parts: Docker, registry, git, SMTP, Kubernetes API
 	@scripts/e2e.sh
 
+.PHONY: chaos
+chaos: setup ## 200 events while everything is killed, cut and filled (SEED=, EVENTS=); 20 minutes
+	@scripts/chaos.sh
+
 .PHONY: demo
 demo: ## the main job, live: from a push to the mail and the rollout
 	@scripts/demo.sh

@@ -65,6 +65,7 @@ func Run(ctx context.Context, o Options) (*Report, error) {
 		r.Outcomes = append(r.Outcomes, w.judge(ctx, d))
 	}
 	r.judgeSuperseded(deliveries)
+	r.judgeAttempts()
 	r.Strays = w.strays(ctx, deliveries)
 	r.Left = w.leftovers(ctx)
 	w.stopServers()

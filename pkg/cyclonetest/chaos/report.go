@@ -93,6 +93,22 @@ func (r *Report) judgeSuperseded(deliveries []*delivery) {
 	}
 }
 
+// judgeAttempts: an event has a second attempt only when a fault took its
+// worker, or when the engine was down around the time that one was started.
+func (r *Report) judgeAttempts() {
+	for _, o := range r.Outcomes {
+		if o.Event.Worker.Attempt < 2 || len(o.hits) > 0 || o.Event.FinishedAt == nil {
+			continue
+		}
+		down := slices.ContainsFunc(r.Faults, func(i Incident) bool {
+			return i.Kind == "kill engine" && i.At.Before(*o.Event.FinishedAt) && i.Until.After(o.Event.CreatedAt)
+		})
+		if !down {
+			o.wrong("the event had %d attempts although no fault took its worker", o.Event.Worker.Attempt)
+		}
+	}
+}
+
 // Write prints the report: tables of what was done and found, and for each
 // event with a problem what is wrong and the end of its log.
 func (r *Report) Write(out io.Writer) {
