@@ -74,13 +74,20 @@ func (s *Server) upgrade(w http.ResponseWriter, r *http.Request, peer string, pa
 	}
 	c := &socket{conn: conn, peer: peer, patience: patience, ctx: ctx, cancel: cancel, over: make(chan struct{})}
 	conn.SetPongHandler(func(string) error { return c.extend() })
-	answer := conn.PingHandler()
-	conn.SetPingHandler(func(text string) error { return errors.Join(c.extend(), answer(text)) })
+	conn.SetPingHandler(c.pong)
 	if !s.sockets.add(c) {
 		c.cancel(errDraining)
 	}
 	context.AfterFunc(ctx, c.hurry)
 	return c, nil
+}
+
+// pong answers a ping. The other side may be as slow to take the answer as it
+// may be to take a frame: gorilla's own handler gives up after a second, which
+// would break the connection.
+func (c *socket) pong(text string) error {
+	_ = c.conn.WriteControl(websocket.PongMessage, []byte(text), time.Now().Add(c.patience)) // a broken connection shows in the next frame
+	return c.extend()
 }
 
 // hurry keeps a write that hangs from outlasting a conversation that was

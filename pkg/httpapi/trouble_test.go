@@ -179,8 +179,8 @@ func TestWorkerOnASlowStore(t *testing.T) {
 		w := b.attach()
 		heard, silence := time.Now(), time.Duration(0)
 		hear := func() { silence, heard = max(silence, time.Since(heard)), time.Now() }
-		answer := w.conn.PingHandler()
-		w.conn.SetPingHandler(func(text string) error { hear(); return answer(text) })
+		// An answer would wait for the server to read on, as it has no buffer here.
+		w.conn.SetPingHandler(func(string) error { hear(); return nil })
 		const reports = 20
 		go func() {
 			for n := int64(1); n <= reports; n++ {
