@@ -176,7 +176,7 @@ func (l *Launcher) start(ctx context.Context, api *client.Client, w cyclone.Work
 	}
 	// The container must not outlive a start that failed, even when what
 	// failed is ctx itself.
-	undo, stop := context.WithTimeout(context.WithoutCancel(ctx), removeTimeout)
+	undo, stop := context.WithTimeout(context.WithoutCancel(ctx), undoTimeout)
 	defer stop()
 	return errors.Join(err, l.Remove(undo, w.ID))
 }

@@ -298,3 +298,51 @@ func TestSweepTakesOnlyOurDead(t *testing.T) {
 		t.Error("the dead worker is still there")
 	}
 }
+
+// A worker whose container is made but not started yet has not ended; removed,
+// it is really gone, also when somebody else removes it at the same time.
+func TestMadeButNotStarted(t *testing.T) {
+	l, api := launcher(t)
+	w := spec("t")
+	name := "cyclone-worker-" + string(w.ID)
+	labels := map[string]string{cyclone.LabelRole: "worker", cyclone.LabelServer: l.ServerID,
+		cyclone.LabelWorker: string(w.ID), cyclone.LabelEvent: string(w.Event)}
+	made, err := api.ContainerCreate(t.Context(), &container.Config{Image: image, Labels: labels}, &container.HostConfig{}, nil, nil, name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := states(t, l)[w.ID]; !got.Running || got.Event != w.Event {
+		t.Errorf("state %+v", got)
+	}
+	if err := api.ContainerStart(t.Context(), made.ID, container.StartOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 3)
+	for range cap(done) {
+		go func() { done <- l.Remove(t.Context(), w.ID) }()
+	}
+	for range cap(done) {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := api.ContainerInspect(t.Context(), made.ID); err == nil {
+		t.Error("the container is still there")
+	}
+	if got := states(t, l); len(got) != 0 {
+		t.Errorf("workers %+v", got)
+	}
+}
+
+// The space of the engine's own disk is known where the engine is local.
+func TestDisk(t *testing.T) {
+	l, _ := launcher(t)
+	d, err := l.Disk(t.Context())
+	if err != nil || d.Free <= 0 || d.Total < d.Free {
+		t.Errorf("%+v, %v", d, err)
+	}
+	far := &launch.Launcher{Host: "tcp://192.0.2.1:2375", ServerID: "s", Node: "far"}
+	if _, err := far.Disk(t.Context()); !errors.Is(err, cyclone.ErrNotFound) {
+		t.Errorf("of another machine: %v", err)
+	}
+}

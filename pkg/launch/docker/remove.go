@@ -21,6 +21,9 @@ import (
 const (
 	// removeTimeout is how long a container or a volume may take to go.
 	removeTimeout = 30 * time.Second
+	// undoTimeout is how long the removal of what did not start may take: the
+	// caller tries again.
+	undoTimeout = 10 * time.Second
 	// detailLines is how much of a dead worker's own log is quoted.
 	detailLines = 20
 )

@@ -296,3 +296,10 @@ func wantUnready(t *testing.T, l *process.Launcher, want string) {
 		t.Errorf("ready: %v, want %q", err, want)
 	}
 }
+
+func TestDisk(t *testing.T) {
+	l, _ := launcher(t, "exit 0")
+	if d, err := l.Disk(t.Context()); err != nil || d.Free <= 0 || d.Total < d.Free {
+		t.Errorf("%+v, %v", d, err)
+	}
+}
