@@ -81,9 +81,12 @@ func (w *world) storm(ctx context.Context, deliveries []*delivery) error {
 	var weather errgroup.Group
 	weather.Go(func() error { return w.faults(faulty, NewSchedule(w.o.Seed)) })
 	senders, sending := errgroup.WithContext(ctx)
-	for _, d := range deliveries {
+	for i, d := range deliveries {
 		if err := w.paceBefore(sending, d); err != nil {
 			break // what ended it is the group's error
+		}
+		if i > 0 && i%20 == 0 {
+			w.notes.say("%d deliveries were sent", i)
 		}
 		senders.Go(func() error { return w.accompany(sending, d) })
 	}

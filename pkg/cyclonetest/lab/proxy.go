@@ -58,10 +58,10 @@ func (p *Proxy) Lead(target string) {
 	p.targets = append(p.targets, target)
 }
 
-// Cut resets every open connection and returns how many there were. New ones
-// are taken.
+// Cut resets every open connection, but those that Forget has left half open,
+// and returns how many there were. New ones are taken.
 func (p *Proxy) Cut() int {
-	links := p.links()
+	links := p.links(false)
 	for _, l := range links {
 		l.close()
 	}
@@ -72,7 +72,7 @@ func (p *Proxy) Cut() int {
 // more, and neither end is told, not even when the other closes. New ones are
 // taken. It returns how many there were.
 func (p *Proxy) Forget() int {
-	links := p.links()
+	links := p.links(false)
 	for _, l := range links {
 		l.dead.Store(true)
 		l.bury.Do(func() { close(l.buried) })
@@ -90,16 +90,21 @@ func (p *Proxy) Delay(d time.Duration) { p.delay.Store(int64(d)) }
 func (p *Proxy) Stop() {
 	p.cancel()
 	_ = p.listener.Close() // nothing can be done about it
-	p.Cut()
+	for _, l := range p.links(true) {
+		l.close()
+	}
 	p.done.Wait()
 }
 
-func (p *Proxy) links() []*link {
+// links are the open connections, with the half open ones or without.
+func (p *Proxy) links(dead bool) []*link {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	all := make([]*link, 0, len(p.open))
 	for l := range p.open {
-		all = append(all, l)
+		if dead || !l.dead.Load() {
+			all = append(all, l)
+		}
 	}
 	return all
 }
@@ -128,12 +133,15 @@ func (p *Proxy) carry(client net.Conn) {
 	p.mu.Lock()
 	p.open[l] = true
 	p.mu.Unlock()
+	if p.stop.Err() != nil {
+		l.close() // Stop may not have seen it
+	}
 	var both sync.WaitGroup
 	both.Go(func() { p.copy(l, target, client) })
 	both.Go(func() { p.copy(l, client, target) })
 	both.Wait()
 	if l.dead.Load() {
-		<-p.stop.Done() // until then both ends wait for the other
+		<-p.stop.Done() // until then each end waits for the other
 	}
 	l.close()
 	p.mu.Lock()
