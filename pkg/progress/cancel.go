@@ -83,7 +83,7 @@ func (p *Progress) passOn(ctx context.Context) error {
 // canceled reports whether a running event is to end. A wish that spares a
 // deployment is void once that has begun.
 func canceled(e *cyclone.Event) bool {
-	return e.Run.CancelReason != "" && !(e.Run.Spare && deployBegan(e))
+	return e.Run.CancelReason != "" && (!e.Run.Spare || !deployBegan(e))
 }
 
 // Cancel ends an event that is not over. A pending or blocked one is canceled

@@ -99,23 +99,27 @@ func (p *Progress) endWaiting(ctx context.Context) error {
 	q := cyclone.EventQuery{
 		Statuses: []cyclone.Status{cyclone.StatusPending}, Until: now.Add(-p.PendingTimeout), Page: cyclone.Page{Limit: 200},
 	}
-	l, err := p.Events.List(ctx, q)
-	if err != nil {
-		return fmt.Errorf("list pending events: %w", err)
-	}
-	if len(l.Items) == 0 {
-		return nil
-	}
-	why, err := p.whyNoWorker(ctx)
-	if err != nil {
-		return err
-	}
-	for _, e := range l.Items {
-		if err := p.giveUpWaiting(ctx, e.ID, why); err != nil && !errors.Is(err, cyclone.ErrConflict) {
-			p.Log.Warn("cannot end event that waits too long", "event", e.ID, "error", err)
+	var why string
+	for {
+		l, err := p.Events.List(ctx, q)
+		if err != nil {
+			return fmt.Errorf("list pending events: %w", err)
 		}
+		if why == "" && len(l.Items) > 0 {
+			if why, err = p.whyNoWorker(ctx); err != nil {
+				return err
+			}
+		}
+		for _, e := range l.Items {
+			if err := p.giveUpWaiting(ctx, e.ID, why); err != nil && !errors.Is(err, cyclone.ErrConflict) {
+				p.Log.Warn("cannot end event that waits too long", "event", e.ID, "error", err)
+			}
+		}
+		if l.Next == "" || ctx.Err() != nil {
+			return nil
+		}
+		q.Cursor = l.Next
 	}
-	return nil
 }
 
 // giveUpWaiting ends an event if it still waits, and has for too long.

@@ -261,7 +261,7 @@ func TestOutbox(t *testing.T) {
 		successor := &world{t: t}
 		successor.Progress = &progress.Progress{
 			Events: w.Events, Queue: w.Queue, Projects: w.Projects, Logs: w.Logs, Hub: w.Hub, Launcher: w.Launcher, Node: w.Node, Nodes: w.Nodes,
-			Mail: w.Mail, Status: w.Status, StatusWanted: w.StatusWanted, Log: w.Progress.Log, Now: time.Now,
+			Mail: w.Mail, Status: w.Status, StatusWanted: w.StatusWanted, Log: w.Log, Now: time.Now,
 		}
 		defer successor.start()()
 		time.Sleep(time.Hour)
