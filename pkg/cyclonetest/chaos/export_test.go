@@ -47,11 +47,13 @@ func Planned(seed uint64, events int) (all []string, shapesUsed int) {
 	return all, len(slices.Collect(maps.Keys(used)))
 }
 
-// Kinds are the names of all kinds of faults.
+// Kinds are the names of all kinds of faults but the late ones.
 func Kinds() []string {
 	var names []string
 	for _, k := range kinds() {
-		names = append(names, k.name)
+		if !k.late {
+			names = append(names, k.name)
+		}
 	}
 	return names
 }

@@ -51,7 +51,7 @@ func (w *world) faults(ctx context.Context, schedule *Schedule) error {
 func (w *world) inflict(ctx context.Context, f Fault) error {
 	i := Incident{Kind: f.Kind, At: time.Now()}
 	err := map[string]func(context.Context, Fault, *Incident) error{
-		"kill server": w.killServer, "kill worker": w.killWorker, "kill inner engine": w.killInnerEngine, "kill engine": w.killEngine,
+		"kill server": w.killServer, "kill worker": w.killWorker, "freeze worker": w.freezeWorker, "kill inner engine": w.killInnerEngine, "kill engine": w.killEngine,
 		"kill store": w.killStore, "freeze store": w.freezeStore, "fill disk": w.fillDisk,
 		"cut workers": w.cut, "delay workers": w.slow, "forget workers": w.forget, "cut store": w.cut, "delay store": w.slow, "forget store": w.forget,
 	}[f.Kind](ctx, f, &i)
@@ -111,6 +111,27 @@ func (w *world) killWorker(ctx context.Context, f Fault, i *Incident) error {
 	w.notes.hit(events[id], f.Kind, i.At)
 	if _, err := w.engine.Docker(ctx, "kill", "--signal", "KILL", id); err != nil {
 		i.Missed, i.Detail = true, i.Detail+": "+err.Error()
+	}
+	return nil
+}
+
+// freezeWorker stops everything in a worker for longer than its lease.
+func (w *world) freezeWorker(ctx context.Context, f Fault, i *Incident) error {
+	ids, events := w.running(ctx)
+	if len(ids) == 0 {
+		i.Missed, i.Detail = true, "no worker runs"
+		return nil
+	}
+	id := pick(ids, f.Pick)
+	i.At, i.Detail = time.Now(), "worker of event "+events[id]
+	w.notes.hit(events[id], f.Kind, i.At)
+	if _, err := w.engine.Docker(ctx, "pause", id); err != nil {
+		i.Missed, i.Detail = true, i.Detail+": "+err.Error()
+		return nil
+	}
+	time.Sleep(f.For)
+	if _, err := w.engine.Docker(ctx, "unpause", id); err != nil {
+		i.Detail += ", which is gone by now"
 	}
 	return nil
 }
