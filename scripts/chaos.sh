@@ -14,6 +14,6 @@ logs=${LOGS:-$(mktemp -d "${TMPDIR:-/tmp}/cyclone-chaos.XXXXXX")}
 mkdir -p "$logs"
 say "logs and report: $logs"
 export CYCLONE_E2E_BIN=$root/bin CYCLONE_E2E_CACHE=$cache CYCLONE_TEST_MONGO_STANDIN=$mongo
-export CYCLONE_CHAOS_SEED=${SEED:-} CYCLONE_CHAOS_EVENTS=${EVENTS:-200} CYCLONE_CHAOS_LOGS=$logs
+export CYCLONE_CHAOS_SEED=${SEED:-$((RANDOM * 32768 + RANDOM))} CYCLONE_CHAOS_EVENTS=${EVENTS:-200} CYCLONE_CHAOS_LOGS=$logs
 export GOFLAGS="${GOFLAGS:-} -trimpath" CGO_ENABLED=0
 exec go test -tags e2e -count 1 -timeout 100m -v -run '^TestChaos$' ./pkg/cyclonetest/chaos

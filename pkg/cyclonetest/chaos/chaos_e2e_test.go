@@ -13,15 +13,17 @@ import (
 	"cyclone/pkg/cyclonetest/chaos"
 )
 
-// The short form: what fits beside everything else that make test does.
+// The short form: what fits beside everything else that make test does. Its
+// schedule is always the same; make chaos has a new one each time.
 const (
 	shortEvents = 30
+	shortSeed   = 2
 	workers     = 5
 	longest     = 90 * time.Minute
 )
 
-// TestChaos runs the short form with a new seed each time; CYCLONE_CHAOS_SEED
-// replays one, CYCLONE_CHAOS_EVENTS makes it longer.
+// TestChaos runs the short form; CYCLONE_CHAOS_SEED takes another schedule,
+// CYCLONE_CHAOS_EVENTS makes it longer.
 func TestChaos(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), longest)
 	defer cancel()
@@ -38,7 +40,7 @@ func TestChaos(t *testing.T) {
 	}
 	o := chaos.Options{
 		Bin: os.Getenv("CYCLONE_E2E_BIN"), Cache: os.Getenv("CYCLONE_E2E_CACHE"), Mongo: os.Getenv("CYCLONE_TEST_MONGO_STANDIN"), Dir: dir, Image: image,
-		Seed: number(t, "CYCLONE_CHAOS_SEED", uint64(time.Now().UnixNano())%1_000_000_007), Events: int(number(t, "CYCLONE_CHAOS_EVENTS", shortEvents)), Workers: workers, Out: os.Stdout,
+		Seed: number(t, "CYCLONE_CHAOS_SEED", shortSeed), Events: int(number(t, "CYCLONE_CHAOS_EVENTS", shortEvents)), Workers: workers, Out: os.Stdout,
 	}
 	report, err := chaos.Run(ctx, o)
 	if err != nil {

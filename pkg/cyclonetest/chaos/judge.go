@@ -179,11 +179,11 @@ func (o *Outcome) judgeStatus(sh *shape) {
 }
 
 // allowed are the statuses that the event may have. One lost worker is made
-// good by another; a second one, or an engine that died below the steps, may
-// end the event with an error.
+// good by another; the loss of the second one, or an engine that died below
+// the steps, may end the event with an error.
 func (o *Outcome) allowed(sh *shape) []cyclone.Status {
 	inner := slices.ContainsFunc(o.hits, func(h hit) bool { return h.kind == "kill inner engine" })
-	if len(o.hits) > 1 || inner {
+	if len(o.hits) > 1 && o.Event.Worker.Attempt > 1 || inner {
 		return append(slices.Clone(sh.want), cyclone.StatusError)
 	}
 	return sh.want

@@ -115,6 +115,7 @@ func (r *Report) Write(out io.Writer) {
 	r.writeFaults(out)
 	r.writeEvents(out)
 	r.writeTotals(out)
+	r.writeErrors(out)
 	for _, o := range r.Outcomes {
 		if len(o.Problems) == 0 {
 			continue
@@ -177,6 +178,16 @@ func (r *Report) writeEvents(out io.Writer) {
 	for _, name := range slices.Sorted(maps.Keys(rows)) {
 		w := rows[name]
 		fmt.Fprintf(out, "%-12s %6d %8d %8d %8d %6d %6d %10d %8d\n", strings.Trim(name, "~"), w.events, w.by[statuses[0]], w.by[statuses[1]], w.by[statuses[2]], w.by[statuses[3]], w.other, w.second, w.hits)
+	}
+}
+
+// writeErrors lists why events ended with an error although all is in order.
+func (r *Report) writeErrors(out io.Writer) {
+	for _, o := range r.Outcomes {
+		if o.Event.Status == cyclone.StatusError && len(o.Problems) == 0 {
+			reason, _, _ := strings.Cut(o.Event.Reason, "\n")
+			fmt.Fprintf(out, "error in attempt %d of %s #%d after %s: %.200s\n", o.Event.Worker.Attempt, o.Event.Project, o.Event.Number, o.hitText(), reason)
+		}
 	}
 }
 
