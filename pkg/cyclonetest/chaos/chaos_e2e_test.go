@@ -16,7 +16,7 @@ import (
 // The short form: what fits beside everything else that make test does. Its
 // schedule is always the same; make chaos has a new one each time.
 const (
-	shortEvents = 30
+	shortEvents = 24
 	shortSeed   = 2
 	workers     = 5
 	longest     = 90 * time.Minute
