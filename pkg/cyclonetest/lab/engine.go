@@ -216,11 +216,32 @@ func (e *Engine) clear() {
 		return
 	}
 	for line := range strings.Lines(string(mounts)) {
-		if f := strings.Fields(line); len(f) > 1 && (strings.HasPrefix(f[1], e.data+"/") || strings.HasPrefix(f[1], e.run+"/")) {
+		if f := strings.Fields(line); len(f) > 1 && (strings.HasPrefix(f[1]+"/", e.data+"/") || strings.HasPrefix(f[1], e.run+"/")) {
 			_ = syscall.Unmount(f[1], syscall.MNT_DETACH) // one may hold another
 		}
 	}
 	_ = exec.Command("ip", "link", "del", engineBridge).Run() // there may be none
+	for _, top := range []string{"/sys/fs/cgroup" + engineGroup, "/sys/fs/cgroup/*" + engineGroup} {
+		groups, _ := filepath.Glob(top) // the pattern is well formed
+		for _, group := range groups {
+			removeGroup(group)
+		}
+	}
+}
+
+// removeGroup removes a control group with those inside of it. One that holds
+// a process stays.
+func removeGroup(dir string) {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		if entry.IsDir() {
+			removeGroup(filepath.Join(dir, entry.Name()))
+		}
+	}
+	_ = os.Remove(dir) // the next engine finds it, if it stays
 }
 
 // processes are the daemons of the engine: dockerd, containerd and one for
