@@ -11,37 +11,52 @@ import (
 // other: each takes the project's next number, and all but one of those who try
 // at once would have to try again. Between servers the unique index decides.
 type turns struct {
-	mu   sync.Mutex
-	last map[cyclone.ProjectName]chan struct{} // closed when the last in the line is done
+	mu    sync.Mutex
+	lines map[cyclone.ProjectName]*line
 }
 
-// wait returns when it is the caller's turn, with what ends it.
-func (t *turns) wait(ctx context.Context, project cyclone.ProjectName) (end func(), err error) {
-	mine := make(chan struct{})
-	t.mu.Lock()
-	before := t.last[project]
-	if t.last == nil {
-		t.last = map[cyclone.ProjectName]chan struct{}{}
-	}
-	t.last[project] = mine
-	t.mu.Unlock()
-	end = func() {
-		t.mu.Lock()
-		defer t.mu.Unlock()
-		close(mine)
-		if t.last[project] == mine {
-			delete(t.last, project)
-		}
-	}
-	if before == nil {
-		return end, nil
-	}
+// line is those who wait for a turn in one project, and the one who has it.
+type line struct {
+	turn   chan struct{} // holds one value while somebody has the turn
+	people int           // guarded by turns.mu
+}
+
+// wait returns when it is the caller's turn, with what ends it, or with the
+// error of ctx when that ends first.
+func (t *turns) wait(ctx context.Context, project cyclone.ProjectName) (func(), error) {
+	l := t.join(project)
 	select {
-	case <-before:
-		return end, nil
+	case l.turn <- struct{}{}:
+		return func() {
+			<-l.turn
+			t.leave(project, l)
+		}, nil
 	case <-ctx.Done():
-		// Whoever is behind must still wait for whoever is before.
-		go func() { <-before; end() }()
+		t.leave(project, l)
 		return nil, ctx.Err()
+	}
+}
+
+func (t *turns) join(project cyclone.ProjectName) *line {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	l := t.lines[project]
+	if l == nil {
+		l = &line{turn: make(chan struct{}, 1)}
+		if t.lines == nil {
+			t.lines = map[cyclone.ProjectName]*line{}
+		}
+		t.lines[project] = l
+	}
+	l.people++
+	return l
+}
+
+// leave forgets a line with the last who was in it.
+func (t *turns) leave(project cyclone.ProjectName, l *line) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if l.people--; l.people == 0 {
+		delete(t.lines, project)
 	}
 }
