@@ -36,6 +36,9 @@ type Event struct {
 	Commit      Commit       `json:"commit"`
 	PullRequest *PullRequest `json:"pullRequest,omitempty"`
 	Image       Image        `json:"image"`
+	// Images are all that the event built (or, for a rerun from a later
+	// stage, took over), in the order of the file; Image is the first.
+	Images      []BuildImage `json:"images,omitempty"`
 	Stages      []StageState `json:"stages"`
 	Deployments []Deployment `json:"deployments"`
 	Worker      WorkerRef    `json:"worker"`
@@ -44,6 +47,15 @@ type Event struct {
 	StartedAt   *time.Time   `json:"startedAt,omitempty"`
 	FinishedAt  *time.Time   `json:"finishedAt,omitempty"`
 	Error       *Failure     `json:"error,omitempty"`
+	// Tests is what the reports of the event's steps say; nil without reports.
+	Tests *TestSummary `json:"tests,omitempty"`
+	// Problems are what was found in caicloud.yml, warnings too.
+	Problems []Problem `json:"problems,omitempty"`
+	// Files counts the artifacts that are kept with the event.
+	Files int `json:"files,omitempty"`
+	// FilesRemovedAt is when retention removed what was kept with the event;
+	// nil while it is there.
+	FilesRemovedAt *time.Time `json:"filesRemovedAt,omitempty"`
 	// LogRemovedAt is when retention removed the log; nil while it is there.
 	LogRemovedAt *time.Time `json:"logRemovedAt,omitempty"`
 
@@ -84,6 +96,12 @@ type Image struct {
 	Name   string `json:"name"` // without a tag
 	Tag    string `json:"tag"`
 	Digest string `json:"digest"` // "sha256:..."
+}
+
+// BuildImage is the image of one build of the file.
+type BuildImage struct {
+	Build string `json:"build"` // its name
+	Image
 }
 
 // Ref is name:tag, or empty for no image.
@@ -172,6 +190,15 @@ type Run struct {
 	// Config is the text of caicloud.yml at the commit, once read; a rerun
 	// starts with it.
 	Config []byte `json:"config,omitempty"`
+	// From is the stage at which a rerun begins; empty for the first. What
+	// the stages before it made is taken over from earlier events: the images
+	// in Event.Images, the outputs of pre_build from the files of Base.
+	From Stage   `json:"from,omitempty"`
+	Base EventID `json:"base,omitempty"`
+	// Before is the commit that a push replaced, as far as the forge said it;
+	// Changed are the paths that it touched, nil when unknown.
+	Before  string   `json:"before,omitempty"`
+	Changed []string `json:"changed,omitempty"`
 	// Notices are the things still to be told after the final status.
 	Notices []Notice `json:"notices,omitempty"`
 	// Origin is the kind of the event that a chain of reruns began with;

@@ -22,6 +22,8 @@ type Hook struct {
 	Tag          string
 	Commit       Commit
 	PullRequest  *PullRequest
+	// Before is the commit that a push replaced; empty when unknown or none.
+	Before string
 	// Changed are the paths the push touched; nil when unknown or cut off.
 	Changed []string
 }

@@ -20,6 +20,20 @@ type Job struct {
 	Push bool `json:"push"`
 	// CacheFrom names images whose layers may be reused.
 	CacheFrom []string `json:"cacheFrom,omitempty"`
+	// From is the stage to begin with, after the clone; empty for the first.
+	// Images are what earlier stages built; Outputs the files of kind
+	// FileOutput, to be downloaded, that pre_build made.
+	From    Stage        `json:"from,omitempty"`
+	Images  []BuildImage `json:"images,omitempty"`
+	Outputs []File       `json:"outputs,omitempty"`
+	// Before is the commit that a push replaced, Changed the paths that it
+	// touched; both may be unknown (see Run).
+	Before  string   `json:"before,omitempty"`
+	Changed []string `json:"changed,omitempty"`
+	// CacheLimit bounds what the event's caches may hold on the node, and
+	// FileLimit the files kept with the event; 0 is no limit.
+	CacheLimit Size `json:"cacheLimit,omitempty"`
+	FileLimit  Size `json:"fileLimit,omitempty"`
 	// LastLine is the last line the server has; the worker goes on after it.
 	LastLine int64 `json:"lastLine"`
 
@@ -69,7 +83,10 @@ type Report struct {
 	Commit      Commit       `json:"commit"`
 	Version     string       `json:"version"`
 	Image       Image        `json:"image"`
+	Images      []BuildImage `json:"images,omitempty"`
 	Config      []byte       `json:"config,omitempty"`
+	Problems    []Problem    `json:"problems,omitempty"`
+	Tests       *TestSummary `json:"tests,omitempty"`
 	Stages      []StageState `json:"stages"`
 	Deployments []Deployment `json:"deployments"`
 }

@@ -12,6 +12,9 @@ type WorkerSpec struct {
 	Token  string
 	CPUs   float64 // 0: no limit
 	Memory Size    // 0: no limit
+	// Cache is what the worker may use of the project's caches on the node;
+	// nil for none.
+	Cache *CacheUse
 }
 
 // WorkerState is a worker as its node sees it.

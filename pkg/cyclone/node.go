@@ -19,6 +19,9 @@ type Node struct {
 	Drain bool `json:"drain"`
 	// Disk is the space for what workers write; nil when it is not known.
 	Disk *Disk `json:"disk,omitempty"`
+	// Caches is what the node keeps between the events of projects, as of the
+	// last time that somebody looked.
+	Caches []Cache `json:"caches,omitempty"`
 	// Server names the server that dispatches for the node, SeenAt when it
 	// last did.
 	Server string    `json:"server"`

@@ -49,6 +49,14 @@ type Step struct {
 	AllowFailure bool     `json:"allowFailure,omitempty"`
 	When         *Match   `json:"when,omitempty"`
 
+	// Cache are paths in the container that are kept between the project's
+	// events; relative ones are below the working directory.
+	Cache []string `json:"cache,omitempty"`
+	// Artifacts are globs of files that are kept with the event; relative ones
+	// are below the working directory.
+	Artifacts []string `json:"artifacts,omitempty"`
+	Reports   *Reports `json:"reports,omitempty"`
+
 	// ContextDir and Dockerfile: the container is made from this Dockerfile
 	// instead of Image (pre_build only).
 	ContextDir string   `json:"contextDir,omitempty"`
@@ -57,6 +65,11 @@ type Step struct {
 	WaitFor    *WaitFor `json:"waitFor,omitempty"` // services only
 
 	Line int `json:"line"` // in the file
+}
+
+// Reports names the files in which a step leaves what its tests found.
+type Reports struct {
+	JUnit []string `json:"junit,omitempty"` // globs, below the working directory
 }
 
 // Variable is one environment variable.
@@ -162,6 +175,9 @@ const (
 
 // Problem is one thing that is wrong with a caicloud.yml.
 type Problem struct {
+	// File is the path in the repository; empty where one file is looked at
+	// that has no name (lint).
+	File     string   `json:"file,omitempty"`
 	Line     int      `json:"line"`   // from 1
 	Column   int      `json:"column"` // from 1, in characters
 	Path     string   `json:"path"`   // of the key: "pre_build.volumes"

@@ -29,6 +29,9 @@ type Project struct {
 	// WebhookSecret is the key of the forge's signatures, sealed (see Sealer).
 	// It never leaves through the API.
 	WebhookSecret []byte `json:"-"`
+	// CacheEpoch counts how often the project's caches were cleared. Those of
+	// an older epoch are not used any more, on whatever node they are.
+	CacheEpoch int64 `json:"-"`
 	// Revision counts the writes; ProjectStore.Replace compares it.
 	Revision int64 `json:"-"`
 }

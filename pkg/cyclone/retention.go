@@ -15,6 +15,9 @@ type Retention struct {
 	Events     *Keep `json:"events,omitempty"`
 	Logs       *Keep `json:"logs,omitempty"`
 	Deliveries *Keep `json:"deliveries,omitempty"`
+	// Files are artifacts, reports and outputs; they too may go earlier than
+	// their events.
+	Files *Keep `json:"artifacts,omitempty"`
 	// Minimum newest of each are kept whatever else is said; nil means the
 	// server's own.
 	Minimum *int `json:"minimum,omitempty"`
@@ -40,6 +43,8 @@ type RetentionReport struct {
 	Events     int `json:"events"`
 	Logs       int `json:"logs"`
 	Deliveries int `json:"deliveries"`
+	// Files counts the events whose files went before them.
+	Files int `json:"artifacts"`
 	// Projects has those of which something was removed, by name.
 	Projects []ProjectRetention `json:"projects"`
 }
@@ -50,4 +55,5 @@ type ProjectRetention struct {
 	Events     int         `json:"events"`
 	Logs       int         `json:"logs"`
 	Deliveries int         `json:"deliveries"`
+	Files      int         `json:"artifacts"`
 }

@@ -1,8 +1,11 @@
 package cyclone
 
 import (
+	"io/fs"
 	"strconv"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // Origin is the kind of trigger whose rules hold for e: its own, or for a
@@ -84,4 +87,16 @@ func (c Commit) Short() Commit {
 		c.Message = strings.ToValidUTF8(c.Message[:maxMessage], "") + "..."
 	}
 	return c
+}
+
+// maxFilePath is the most bytes in the path of a kept file.
+const maxFilePath = 1024
+
+// ValidFilePath reports whether p may name a kept file: a clean relative path
+// of printable text that leads nowhere else, with / between folders.
+func ValidFilePath(p string) bool {
+	if p == "." || len(p) > maxFilePath || !fs.ValidPath(p) || strings.Contains(p, `\`) {
+		return false
+	}
+	return !strings.ContainsFunc(p, func(r rune) bool { return !unicode.IsPrint(r) || r == utf8.RuneError })
 }

@@ -96,15 +96,30 @@ func (r *run) once(ctx context.Context, s *step, c cyclone.Step, network string)
 		return err
 	}
 	s.set(func(st *cyclone.StepState) { st.Image = firstOf(c.Image, image) })
+	caches, err := r.openCaches(ctx, s, c, &spec)
+	if err != nil {
+		return err
+	}
+	err = r.contain(ctx, s, c, spec)
+	return errors.Join(err, r.closeCaches(ctx, s, caches, err == nil))
+}
+
+// contain runs a step in a container of its own and takes what is to be kept.
+func (r *run) contain(ctx context.Context, s *step, c cyclone.Step, spec cyclone.ContainerSpec) error {
 	id, err := r.Containers.Create(ctx, spec)
 	if err != nil {
 		return err
 	}
 	defer r.remove(ctx, id)
 	if c.Dockerfile == "" || len(c.Commands) > 0 {
-		if err := r.runContainer(ctx, s, c, id); err != nil {
-			return err
-		}
+		err = r.runContainer(ctx, s, c, id)
+	}
+	// Reports and artifacts matter most when something went wrong.
+	if kept := r.keep(ctx, s, c, spec, id); err == nil {
+		err = kept
+	}
+	if err != nil {
+		return err
 	}
 	return r.takeOutputs(ctx, s, c, spec, id)
 }
