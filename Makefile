@@ -19,7 +19,7 @@ build: ## compile cyclone-server, cyclone-worker and cyclone into bin/
 	go build -ldflags '$(ldflags)' -o bin/ ./cmd/...
 
 .PHONY: test
-test: setup check unit e2e ## everything a change must pass: checks, race tests, e2e
+test: setup check unit fuzz e2e ## everything a change must pass: checks, race tests, e2e
 
 .PHONY: check
 check: ## formatting, vet and linters
@@ -28,6 +28,10 @@ check: ## formatting, vet and linters
 .PHONY: unit
 unit: ## tests of the packages, with the race detector
 	@CYCLONE_TEST_MONGO_STANDIN=$$(scripts/mongo-standin.sh) CGO_ENABLED=1 go test -race -timeout 5m ./...
+
+.PHONY: fuzz
+fuzz: ## what reads foreign bytes, with inputs that nobody thought of: 30 s each (FUZZTIME=)
+	@scripts/fuzz.sh
 
 .PHONY: e2e
 e2e: setup ## the whole system on real parts: Docker, registry, git, SMTP, Kubernetes API
