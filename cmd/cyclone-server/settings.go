@@ -30,7 +30,10 @@ type settings struct {
 
 	timeout, timeoutMax, pendingTimeout cyclone.Duration
 	userConcurrency                     int
-	logLimit                            cyclone.Size
+	logLimit, artifactLimit             cyclone.Size
+
+	cache                  string
+	cacheLimit, cacheTotal cyclone.Size
 
 	keep cyclone.Retention
 
@@ -50,6 +53,7 @@ func (s *settings) read(args []string, lookup func(string) (string, bool), out i
 	s.server(set)
 	s.worker(set)
 	s.limits(set)
+	s.caches(set)
 	s.retention(set)
 	s.registries(set)
 	s.mail(set)
@@ -89,12 +93,20 @@ func (s *settings) limits(set *config.Set) {
 	set.Duration(&s.pendingTimeout, "pending-timeout", "24h", "how long an event may wait for a worker; 0s is no limit")
 	set.Int(&s.userConcurrency, "user-concurrency", 0, 0, "events of one owner's projects that run at once; 0 is no limit")
 	set.Size(&s.logLimit, "log-limit", "1g", "size of an event's log; of a longer one head and tail are kept, 0 is no limit")
+	set.Size(&s.artifactLimit, "artifact-limit", "1g", "size of all artifacts, reports and outputs kept with an event; 0 is no limit")
+}
+
+func (s *settings) caches(set *config.Set) {
+	set.Choice(&s.cache, "cache", "keep images, layers and the paths of cache on the node between a project's events", "on", "off")
+	set.Size(&s.cacheLimit, "cache-limit", "10g", "size of each of a project's caches on a node; what was not used for longest goes first, 0 is no limit")
+	set.Size(&s.cacheTotal, "cache-total", "50g", "size of all caches on a node; 0 is no limit")
 }
 
 func (s *settings) retention(set *config.Set) {
 	s.keep = cyclone.Retention{Minimum: new(int)}
 	set.Var("keep-events", "forever", "how long final events are kept, by age or number per project: 365d, 5000, \"365d,5000\" or forever", keepAs(&s.keep.Events))
 	set.Var("keep-logs", "forever", "the same for their logs", keepAs(&s.keep.Logs))
+	set.Var("keep-artifacts", "30d", "the same for artifacts, reports and outputs", keepAs(&s.keep.Files))
 	set.Var("keep-deliveries", "30d", "the same for webhook deliveries", keepAs(&s.keep.Deliveries))
 	set.Int(s.keep.Minimum, "keep-minimum", 10, 0, "newest of each that are kept whatever their age")
 }
