@@ -35,6 +35,7 @@ type Worker struct {
 
 	endpoint workerEndpoint
 	header   http.Header
+	files    *http.Client
 	box      *outbox
 	times    workerTimes
 	dial     func(ctx context.Context, network, address string) (net.Conn, error) // nil: the network's own
@@ -66,7 +67,7 @@ func NewWorker(server string, id cyclone.WorkerID, token string) (*Worker, error
 	if _, err := rand.Read(session); err != nil {
 		return nil, fmt.Errorf("make session key: %w", err)
 	}
-	return &Worker{
+	w := &Worker{
 		Heartbeat: cyclone.HeartbeatInterval,
 		Log:       slog.Default(),
 		endpoint:  endpoint,
@@ -77,7 +78,9 @@ func NewWorker(server string, id cyclone.WorkerID, token string) (*Worker, error
 		box: newOutbox(""), times: defaultWorkerTimes(),
 		engine: make(chan struct{}), job: make(chan struct{}), wanted: make(chan struct{}),
 		cancels: make(chan cyclone.Cancellation, 1), partials: make(chan cyclone.Line, 64), done: make(chan struct{}),
-	}, nil
+	}
+	w.files = w.fileClient()
+	return w, nil
 }
 
 // Run keeps the connection until ctx ends or the attempt is over, however long
@@ -135,6 +138,7 @@ func (w *Worker) end(err error) {
 		}
 		w.box.close(err)
 		close(w.done)
+		w.files.CloseIdleConnections()
 	})
 }
 

@@ -18,6 +18,7 @@ import (
 type workerEndpoint struct {
 	name   string // for messages
 	url    string // ws://... or wss://...
+	files  string // http://... or https://..., without a slash at the end
 	socket string // of a unix socket, or empty
 }
 
@@ -27,13 +28,15 @@ func parseWorkerEndpoint(server string, id cyclone.WorkerID) (workerEndpoint, er
 	if err != nil || u.User != nil {
 		return workerEndpoint{}, bad
 	}
-	path := "/api/v1/workers/" + url.PathEscape(string(id)) + "/connect"
+	own := "/api/v1/workers/" + url.PathEscape(string(id))
+	const connect, files = "/connect", "/files"
 	switch {
 	case u.Scheme == "unix" && u.Host == "" && u.Path != "":
-		return workerEndpoint{server, "ws://localhost" + path, u.Path}, nil
+		return workerEndpoint{server, "ws://localhost" + own + connect, "http://localhost" + own + files, u.Path}, nil
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
 		ws := "ws" + u.Scheme[len("http"):] // https -> wss
-		return workerEndpoint{server, ws + "://" + u.Host + trimSlash(u.EscapedPath()) + path, ""}, nil
+		base := "://" + u.Host + trimSlash(u.EscapedPath()) + own
+		return workerEndpoint{server, ws + base + connect, u.Scheme + base + files, ""}, nil
 	}
 	return workerEndpoint{}, bad
 }

@@ -17,6 +17,7 @@ type workerTimes struct {
 	write     time.Duration // for one message, on a line that is slow but alive
 	dial      time.Duration // until the network answers
 	handshake time.Duration // until the server does; its store may be slow
+	expect    time.Duration // for a word before a file is sent
 	backoff   time.Duration // the first pause between two tries
 	pause     time.Duration // the longest
 	goodbye   time.Duration // for an orderly end
@@ -27,6 +28,7 @@ func defaultWorkerTimes() workerTimes {
 	return workerTimes{
 		ping: 10 * time.Second, silence: 30 * time.Second, write: 2 * time.Minute,
 		dial: 5 * time.Second, handshake: 15 * time.Second,
+		expect:  time.Second,
 		backoff: 50 * time.Millisecond, pause: 5 * time.Second,
 		goodbye: time.Second, remind: time.Minute,
 	}

@@ -2,7 +2,11 @@ package worker_test
 
 import (
 	"archive/tar"
+	"bytes"
 	"context"
+	"errors"
+	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"path/filepath"
@@ -32,6 +36,11 @@ type server struct {
 	partial []cyclone.Line
 	reports []cyclone.Report
 	result  *cyclone.Result
+	files   map[string]upload // by kind and path
+	// taken are the files of the event that a rerun takes over from.
+	taken map[string][]byte
+	// refuse answers an upload with an error; nil takes it.
+	refuse func(f cyclone.File) error
 	// reported is called with every report.
 	reported func(r cyclone.Report)
 	// seen is called with every line.
@@ -92,6 +101,51 @@ func (s *server) Finish(_ context.Context, r cyclone.Result) error {
 	defer s.mu.Unlock()
 	s.result = &r
 	return nil
+}
+
+// upload is a file that a worker sent.
+type upload struct {
+	cyclone.File
+	content []byte
+}
+
+func fileKey(kind cyclone.FileKind, path string) string { return string(kind) + " " + path }
+
+func (s *server) Upload(ctx context.Context, f cyclone.File, open func() (io.ReadCloser, error)) error {
+	if s.refuse != nil {
+		if err := s.refuse(f); err != nil {
+			return err
+		}
+	}
+	if err := context.Cause(ctx); err != nil {
+		return err
+	}
+	r, err := open()
+	if err != nil {
+		return err
+	}
+	content, err := io.ReadAll(r)
+	if err := errors.Join(err, r.Close()); err != nil {
+		return err
+	}
+	if int64(len(content)) != int64(f.Size) {
+		return fmt.Errorf("%s has %d bytes and not %d", f.Path, len(content), f.Size)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.files == nil {
+		s.files = map[string]upload{}
+	}
+	s.files[fileKey(f.Kind, f.Path)] = upload{f, content}
+	return nil
+}
+
+func (s *server) Download(_ context.Context, kind cyclone.FileKind, path string) (io.ReadCloser, error) {
+	content, ok := s.taken[fileKey(kind, path)]
+	if !ok {
+		return nil, cyclone.NotFound("there is no %s", path)
+	}
+	return io.NopCloser(bytes.NewReader(content)), nil
 }
 
 // log is the whole log, a line as "step| text".

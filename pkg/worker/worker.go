@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"sync"
@@ -24,6 +25,13 @@ type server interface {
 	Job(ctx context.Context) (*cyclone.Job, error)
 	Report(r cyclone.Report) error
 	Finish(ctx context.Context, r cyclone.Result) error
+	// Upload keeps a file of f.Size bytes with the event, over one of the same
+	// kind and path; it tries again, with a new open each time, while the
+	// server is away. ErrConflict and ErrForbidden: the attempt is over.
+	// ErrInvalid: the file is refused for good, its size or its path.
+	Upload(ctx context.Context, f cyclone.File, open func() (io.ReadCloser, error)) error
+	// Download returns a file of the event that a rerun takes over from.
+	Download(ctx context.Context, kind cyclone.FileKind, path string) (io.ReadCloser, error)
 	Canceled() <-chan cyclone.Cancellation
 	// Done is closed when the attempt is no longer this worker's; Err says why.
 	Done() <-chan struct{}
