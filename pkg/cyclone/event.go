@@ -69,6 +69,8 @@ type Trigger struct {
 	Actor    string      `json:"actor"`
 	Delivery DeliveryID  `json:"delivery"`
 	Parent   EventID     `json:"parent"` // of a rerun
+	// From is the stage at which a rerun begins; empty for the first.
+	From Stage `json:"from,omitempty"`
 }
 
 // Commit is the source an event is about.
@@ -302,7 +304,7 @@ type EventStore interface {
 	Replace(ctx context.Context, e *Event) error
 	// List returns events, newest first.
 	List(ctx context.Context, q EventQuery) (List[*Event], error)
-	// Delete removes a final event and its log. ErrNotFound when there is
+	// Delete removes a final event, its log and its files. ErrNotFound when there is
 	// none, ErrConflict when it is not final or has notices still to be told.
 	Delete(ctx context.Context, id EventID) error
 }

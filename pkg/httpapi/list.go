@@ -26,22 +26,31 @@ func listOf[T any](l cyclone.List[T]) cyclone.List[T] {
 }
 
 // writePage answers with the page that was asked for of a list that is read
-// as a whole. Its cursor is the key of the page's last item, so that pages fit
-// together while items come and go; items are sorted by that key.
+// as a whole.
 func writePage[T any](w http.ResponseWriter, r *http.Request, items []T, key func(T) string) error {
+	list, err := pageOf(r, items, key)
+	if err != nil {
+		return err
+	}
+	return show(w, list)
+}
+
+// pageOf is the page that was asked for of a list that is read as a whole. Its
+// cursor is the key of the page's last item, so that pages fit together while
+// items come and go; items are sorted by that key.
+func pageOf[T any](r *http.Request, items []T, key func(T) string) (cyclone.List[T], error) {
 	q := queryOf(r)
 	page := q.page()
 	after, err := paging.Parse(page.Cursor, 1)
 	if err := allWrong(q.bad.OrNil(), func() error { return err }); err != nil {
-		return err
+		return cyclone.List[T]{}, err
 	}
 	slices.SortFunc(items, func(a, b T) int { return strings.Compare(key(a), key(b)) })
 	rest := items
 	if after != nil {
 		rest = slices.DeleteFunc(slices.Clone(items), func(item T) bool { return key(item) <= after[0] })
 	}
-	list := paging.Cut(rest, page.Limit, len(items), func(last T) string { return paging.Cursor(key(last)) })
-	return show(w, listOf(list))
+	return listOf(paging.Cut(rest, page.Limit, len(items), func(last T) string { return paging.Cursor(key(last)) })), nil
 }
 
 // query reads parameters and collects what is wrong with them.

@@ -83,9 +83,12 @@ func TestDescriptionIsWhole(t *testing.T) {
 	ids := map[string]bool{}
 	for path, methods := range at(t, d, "paths").(tree) {
 		for _, m := range regexp.MustCompile(`\{(\w+)\}`).FindAllStringSubmatch(path, -1) {
-			want := tree{"$ref": "#/components/parameters/" + m[1]}
 			list, _ := methods.(tree)["parameters"].([]any)
-			if !slices.ContainsFunc(list, func(p any) bool { return cmp.Equal(p, any(want)) }) {
+			if !slices.ContainsFunc(list, func(p any) bool {
+				ref := strings.TrimPrefix(p.(tree)["$ref"].(string), "#/")
+				parameter := at(t, d, strings.Split(ref, "/")...).(tree)
+				return parameter["name"] == m[1] && parameter["in"] == "path"
+			}) {
 				t.Errorf("%s: parameter %s is not declared", path, m[1])
 			}
 		}
@@ -110,7 +113,8 @@ func TestSchemasMatchTypes(t *testing.T) {
 		"Project": projectAnswer{}, "Event": cyclone.Event{}, "Secret": cyclone.Secret{}, "Delivery": cyclone.Delivery{},
 		"StartRequest": cyclone.StartRequest{}, "StageState": cyclone.StageState{}, "Line": cyclone.Line{},
 		"Node": nodeAnswer{}, "RetentionReport": cyclone.RetentionReport{}, "Worker": workerAnswer{},
-		"Version": httpapi.Version{}, "Identity": httpapi.Identity{},
+		"Version": httpapi.Version{}, "Identity": httpapi.Identity{}, "Problem": cyclone.Problem{}, "File": cyclone.File{},
+		"Artifact": artifactAnswer{}, "Cache": cacheAnswer{}, "TestCase": cyclone.TestCase{}, "TestReport": cyclone.TestReport{},
 	} {
 		typed := typeFields("", reflect.TypeOf(v))
 		schema := at(t, d, "components", "schemas", name).(tree)
@@ -151,6 +155,27 @@ type workerAnswer struct {
 	StartedAt  *time.Time          `json:"startedAt"`
 	LeaseUntil time.Time           `json:"leaseUntil"`
 	LastSeen   *time.Time          `json:"lastSeen"`
+}
+
+// artifactAnswer is an artifact as the API lists it.
+type artifactAnswer struct {
+	Path      string        `json:"path"`
+	Size      int64         `json:"size"`
+	SHA256    string        `json:"sha256"`
+	Stage     cyclone.Stage `json:"stage"`
+	Step      string        `json:"step"`
+	CreatedAt time.Time     `json:"createdAt"`
+	URL       string        `json:"url"`
+}
+
+// cacheAnswer is a cache as the API lists it.
+type cacheAnswer struct {
+	Node   string            `json:"node"`
+	ID     string            `json:"id"`
+	Kind   cyclone.CacheKind `json:"kind"`
+	Size   int64             `json:"size"`
+	UsedAt time.Time         `json:"usedAt"`
+	InUse  bool              `json:"inUse"`
 }
 
 func typeFields(path string, t reflect.Type) []string {

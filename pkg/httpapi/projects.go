@@ -247,7 +247,7 @@ func (s *Server) succeed(old *cyclone.Project, body *projectBody) error {
 		return err
 	}
 	p.CreatedAt, p.UpdatedAt = old.CreatedAt, cyclone.Stamp(time.Now())
-	p.Revision, p.WebhookSecret = old.Revision, old.WebhookSecret
+	p.Revision, p.WebhookSecret, p.CacheEpoch = old.Revision, old.WebhookSecret, old.CacheEpoch
 	if body.WebhookSecret == "" {
 		return nil
 	}

@@ -67,6 +67,9 @@ func (s *Server) Routes() []Route {
 		{"PATCH", project, User, nil, s.patchProject},
 		{"DELETE", project, User, nil, s.deleteProject},
 
+		{"GET", project + "/cache", User, pageQuery, s.showCache},
+		{"DELETE", project + "/cache", User, nil, s.clearCache},
+
 		{"GET", project + "/secrets", User, pageQuery, s.listSecrets},
 		{"GET", project + "/secrets/{secret}", User, nil, s.showSecret},
 		{"PUT", project + "/secrets/{secret}", User, nil, s.putSecret},
@@ -91,9 +94,14 @@ func (s *Server) Routes() []Route {
 		{"POST", event + "/cancel", User, nil, s.cancelEvent},
 		{"POST", event + "/rerun", User, nil, s.rerunEvent},
 		{"POST", event + "/approve", User, nil, s.approveEvent},
+		{"GET", event + "/artifacts", User, pageQuery, s.listArtifacts},
+		{"GET", event + "/artifacts/{path}", User, nil, s.showArtifact},
+		{"GET", event + "/reports", User, []string{"status"}, s.showReports},
 		{"GET", event + "/logs", User, logQuery, s.showLog},
 		{"GET", event + "/logs/stream", Socket, []string{"from", "tail"}, s.streamLog},
 
 		{"GET", v1 + "/workers/{worker}/connect", Worker, nil, s.connectWorker},
+		{"PUT", v1 + "/workers/{worker}/files/{kind}/{path}", Worker, []string{"stage", "step"}, s.putFile},
+		{"GET", v1 + "/workers/{worker}/files/{kind}/{path}", Worker, nil, s.takeOverFile},
 	}
 }

@@ -32,16 +32,22 @@ type Server struct {
 	Queue      cyclone.Queue
 	Deliveries cyclone.DeliveryStore
 	Logs       cyclone.LogStore
-	Sealer     cyclone.Sealer
-	Live       *livelog.Hub
-	Trigger    trigger
-	Progress   progress
+	// Files keeps artifacts, reports and outputs; without it none are kept.
+	// FileLimit bounds those of one event; 0 is no limit.
+	Files     cyclone.FileStore
+	FileLimit cyclone.Size
+	Sealer    cyclone.Sealer
+	Live      *livelog.Hub
+	Trigger   trigger
+	Progress  progress
 	// Forges are the drivers by the name in the hooks' address: "github", ...
 	Forges map[string]cyclone.Forge
 	Auth   Authenticator
 	// Nodes are the places where workers are started. Without them (a test,
 	// say) nothing is known of any node.
 	Nodes cyclone.NodeStore
+	// Wake tells the dispatcher that there may be something to do; optional.
+	Wake func()
 	// Retention removes what is no longer kept; optional.
 	Retention retention
 	// Metrics and Census are what /metrics shows; optional.
@@ -68,6 +74,7 @@ type Server struct {
 	lookouts lookouts
 	rejected atomic.Int64
 	handling tally // deliveries
+	moving   moving
 }
 
 // Check is one condition of readiness.

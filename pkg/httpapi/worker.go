@@ -30,25 +30,36 @@ const (
 // workerPeer is under which name a worker's socket is known.
 func workerPeer(id cyclone.WorkerID) string { return "worker/" + string(id) }
 
-// connectWorker serves a worker's connection for as long as its attempt at
-// the event holds.
-func (s *Server) connectWorker(w http.ResponseWriter, r *http.Request) error {
+// sessionHeader holds the key that a worker made up for its session.
+const sessionHeader = "Cyclone-Session"
+
+// admitWorker lets the worker of the address in, with its token and session.
+// ErrConflict when its attempt is over.
+func (s *Server) admitWorker(r *http.Request) (cyclone.Fence, cyclone.EngineConfig, error) {
 	id := cyclone.WorkerID(mux.Vars(r)["worker"])
-	token, session := bearer(r), r.Header.Get("Cyclone-Session")
+	token, session := bearer(r), r.Header.Get(sessionHeader)
 	if token == "" || session == "" {
-		return unauthenticated("a worker connects with its token and the header Cyclone-Session")
-	}
-	if !websocket.IsWebSocketUpgrade(r) {
-		_, err := s.upgrade(w, r, "", 0) // says so before the token is used up
-		return err
+		return cyclone.Fence{}, cyclone.EngineConfig{}, unauthenticated("a worker connects with its token and the header " + sessionHeader)
 	}
 	fence, engine, err := s.Progress.Attach(r.Context(), id, token, session)
 	if errors.Is(err, cyclone.ErrForbidden) || errors.Is(err, cyclone.ErrNotFound) {
-		return unauthenticated("this worker, its token or its session is not known")
+		err = unauthenticated("this worker, its token or its session is not known")
 	}
+	return fence, engine, err
+}
+
+// connectWorker serves a worker's connection for as long as its attempt at
+// the event holds.
+func (s *Server) connectWorker(w http.ResponseWriter, r *http.Request) error {
+	if bearer(r) != "" && r.Header.Get(sessionHeader) != "" && !websocket.IsWebSocketUpgrade(r) {
+		_, err := s.upgrade(w, r, "", 0) // says so before the token is used up
+		return err
+	}
+	fence, engine, err := s.admitWorker(r)
 	if err != nil {
 		return err
 	}
+	id := fence.Worker
 	peer := workerPeer(id)
 	if err := s.sockets.replace(r.Context(), peer); err != nil {
 		return fmt.Errorf("end the worker's older connection: %w", err)
