@@ -96,6 +96,9 @@ func (p *Progress) conclude(ctx context.Context, e *cyclone.Event, r cyclone.Res
 		e.Reason = e.Run.CancelReason
 	}
 	e.FinishedAt, e.LogLines = &now, lines
+	if e.Files, err = p.countArtifacts(ctx, e); err != nil {
+		return err
+	}
 	closeStages(e, now)
 	soon := now.Add(releaseDelay)
 	if e.Run.Former != nil {

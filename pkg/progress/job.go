@@ -65,13 +65,14 @@ func (p *Progress) job(ctx context.Context, e *cyclone.Event) (*cyclone.Job, err
 	job := &cyclone.Job{
 		Fence: fenceOf(e), Event: *e, Project: *project, Config: e.Run.Config,
 		Variables: variables(project, e), Stages: stages(e), Push: e.PullRequest == nil,
-		Timeout: cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit,
+		Before: e.Run.Before, Changed: e.Run.Changed, From: e.Run.From,
+		Timeout: cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit, CacheLimit: p.CacheLimit, FileLimit: p.FileLimit,
 	}
 	if p.EventURL != nil {
 		job.EventURL = p.EventURL(e)
 	}
 	fills := []func(context.Context, *cyclone.Job) error{
-		p.fillLastLine, p.fillCache, p.fillCredential, p.fillSecrets, p.fillRegistries, p.fillClusters,
+		p.dropFiles, p.fillTakenOver, p.fillLastLine, p.fillCache, p.fillCredential, p.fillSecrets, p.fillRegistries, p.fillClusters,
 	}
 	for _, fill := range fills {
 		if err := fill(ctx, job); err != nil {

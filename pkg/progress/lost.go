@@ -194,7 +194,8 @@ func (p *Progress) release(ctx context.Context, f cyclone.Fence, why string, als
 		e.Status, e.Reason, e.StartedAt, e.Run.PendingSince = cyclone.StatusPending, why, nil, &now
 		// The attempt stays: it is the fence against the worker before.
 		e.Worker = cyclone.WorkerRef{Attempt: e.Worker.Attempt}
-		e.Stages, e.Deployments, e.Image.Digest = []cyclone.StageState{}, []cyclone.Deployment{}, ""
+		e.Stages, e.Deployments = []cyclone.StageState{}, []cyclone.Deployment{}
+		forgetFindings(e)
 		e.Run.TokenHash, e.Run.SessionHash, e.Run.Former, e.Run.LostAt, e.Run.Ending = nil, nil, nil, nil, ""
 		e.Run.LeaseUntil = time.Time{}
 		return nil

@@ -40,8 +40,10 @@ type Progress struct {
 	Secrets  cyclone.SecretStore
 	Clusters cyclone.ClusterStore
 	Logs     cyclone.LogStore
-	Sealer   cyclone.Sealer
-	Hub      *livelog.Hub
+	// Files keeps artifacts, reports and outputs; nil keeps none.
+	Files  cyclone.FileStore
+	Sealer cyclone.Sealer
+	Hub    *livelog.Hub
 	// Launcher removes workers on Node, the only one that this server serves.
 	// Those on other nodes are left to the servers of these; see remove.
 	Launcher cyclone.Launcher
@@ -66,6 +68,9 @@ type Progress struct {
 	PendingTimeout time.Duration
 	// LogLimit bounds the log of an attempt; 0 is no bound.
 	LogLimit cyclone.Size
+	// CacheLimit bounds what the caches of an event's project may hold on a
+	// node, FileLimit the files that are kept with an event; 0 is no bound.
+	CacheLimit, FileLimit cyclone.Size
 	// Lease lets one of several servers end what is overdue; nil when there is
 	// one only.
 	Lease *lead.Lease
@@ -236,9 +241,13 @@ func apply(e *cyclone.Event, r cyclone.Report) {
 	if r.Image.Name != "" {
 		e.Image = r.Image
 	}
+	if r.Images != nil {
+		e.Images = r.Images[:min(len(r.Images), maxImages)]
+	}
 	if len(e.Run.Config) == 0 {
 		e.Run.Config = r.Config
 	}
+	applyFindings(e, r)
 	if r.Stages != nil {
 		e.Stages = r.Stages
 	}

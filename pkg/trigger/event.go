@@ -24,6 +24,7 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 	}
 	e.Run.Key = key(d) + "/0"
 	e.Run.Stages = wantedStages(p, h.Kind)
+	e.Run.Before, e.Run.Changed = h.Before, few(h.Changed)
 	e.Version = e.DefaultVersion()
 	e.Image = t.image(p, e.Version)
 	if why := skipReason(h); why != "" {
@@ -38,6 +39,25 @@ func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook
 		e.Status, e.Reason = cyclone.StatusBlocked, why
 	}
 	return e, nil
+}
+
+// Bounds of the paths that are kept of a push.
+const (
+	maxChanged      = 3000
+	maxChangedBytes = 256 << 10
+)
+
+// few is a list of paths, or nil (unknown) when it is too long to be kept: the
+// worker asks git then.
+func few(paths []string) []string {
+	size := 0
+	for _, p := range paths {
+		size += len(p)
+	}
+	if len(paths) > maxChanged || size > maxChangedBytes {
+		return nil
+	}
+	return paths
 }
 
 // wantedStages is the list that the project's trigger names, or nil.

@@ -41,6 +41,9 @@ type Trigger struct {
 	Deliveries cyclone.DeliveryStore
 	Forges     map[string]cyclone.Forge // by the scm of a delivery: "github"
 	Progress   canceler
+	// Files are what events left for those that are run again from a later
+	// stage; optional.
+	Files cyclone.FileStore
 	// Registry names the images of projects that name none: <Registry>/<project>.
 	// Optional.
 	Registry string

@@ -44,8 +44,18 @@ func branchPush(p node, ref, branch string) (*cyclone.Hook, error) {
 	}
 	return &cyclone.Hook{
 		Kind: cyclone.KindPush, Action: cyclone.ActionStart, Actor: actor(p), Repositories: repositories(p),
-		Ref: ref, Branch: branch, Commit: headCommit(p, sha), Changed: changed(p),
+		Ref: ref, Branch: branch, Commit: headCommit(p, sha), Before: replaced(p), Changed: changed(p),
 	}, nil
+}
+
+// replaced is the commit that a push replaced. Zeros stand for none, and what
+// is no hash is not handed on: git is asked about it.
+func replaced(p node) string {
+	before := p.at("before").text()
+	if !isHash(before) || strings.Trim(before, "0") == "" {
+		return ""
+	}
+	return before
 }
 
 // tagPush takes the commit from head_commit: for an annotated tag "after" is
