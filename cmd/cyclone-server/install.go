@@ -27,6 +27,7 @@ type stores struct {
 	events     cyclone.EventStore
 	queue      cyclone.Queue
 	logs       cyclone.LogStore
+	files      cyclone.FileStore
 	deliveries cyclone.DeliveryStore
 	clusters   cyclone.ClusterStore
 	secrets    cyclone.SecretStore
@@ -36,7 +37,8 @@ type stores struct {
 	census     cyclone.Census
 	ping       func(context.Context) error
 	close      func() error
-	// disk is the space for the store's files; nil when they are elsewhere.
+	// disk is the space for the store's data, with the contents of files; nil
+	// when it is elsewhere.
 	disk func(context.Context) (cyclone.Disk, error)
 	// shared is set when other servers may use the store at the same time.
 	shared bool
@@ -49,7 +51,7 @@ func openStores(ctx context.Context, s *settings, m *metrics.Metrics, log *slog.
 			return nil, fmt.Errorf("open store: %w", err)
 		}
 		return &stores{
-			projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, deliveries: st.Deliveries,
+			projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, files: st.Files, deliveries: st.Deliveries,
 			clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
 			census: st, ping: st.Ping, close: st.Close, disk: st.Disk,
 		}, nil
@@ -59,7 +61,7 @@ func openStores(ctx context.Context, s *settings, m *metrics.Metrics, log *slog.
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return &stores{
-		projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, deliveries: st.Deliveries,
+		projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, files: st.Files, deliveries: st.Deliveries,
 		clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
 		census: st, ping: st.Ping, close: st.Close, shared: true,
 	}, nil

@@ -3,6 +3,7 @@ package cyclone
 import (
 	"context"
 	"io"
+	"strings"
 	"time"
 )
 
@@ -33,16 +34,38 @@ type File struct {
 	CreatedAt time.Time `json:"createdAt"`
 }
 
+// Check returns ErrInvalid when f cannot be kept: it belongs to no event, is of
+// no known kind, or has a path that ValidFilePath refuses.
+func (f File) Check() error {
+	bad := &InvalidError{}
+	if f.Event == "" || strings.Contains(string(f.Event), "/") {
+		bad.Add("event", "%q is not the id of an event", f.Event)
+	}
+	switch f.Kind {
+	case FileArtifact, FileReport, FileOutput:
+	default:
+		bad.Add("kind", "is %q; it must be %s, %s or %s", f.Kind, FileArtifact, FileReport, FileOutput)
+	}
+	if !ValidFilePath(f.Path) {
+		bad.Add("path", "%.200q cannot name a file; it must be relative, without . and .. in it, printable and no longer than %d bytes", f.Path, maxFilePath)
+	}
+	return bad.OrNil()
+}
+
 // FileStore keeps files with events.
 type FileStore interface {
 	// Put stores the content, over a file of the same event, kind and path,
-	// and returns the file with size and sum. Nobody sees it before it is
-	// complete; when content fails, nothing has changed.
+	// and returns the file with size and sum, and CreatedAt where that was
+	// zero. Nobody sees it before it is complete; when content fails, nothing
+	// has changed. Whoever has the old content open reads it to its end.
+	// ErrInvalid when f.Check fails. Whether there is such an event is not
+	// looked at: what is put after the event was deleted stays until Delete.
 	Put(ctx context.Context, f File, content io.Reader) (File, error)
 	// Open returns a file and its content; ErrNotFound when there is none.
+	// The content is read within ctx, too.
 	Open(ctx context.Context, event EventID, kind FileKind, path string) (File, io.ReadSeekCloser, error)
-	// List returns the event's files of a kind by path; of all kinds when it
-	// is empty.
+	// List returns the event's files of a kind by path; of all kinds, by kind
+	// and then by path, when it is empty.
 	List(ctx context.Context, event EventID, kind FileKind) ([]File, error)
 	// Delete removes all files of an event; none is no error.
 	Delete(ctx context.Context, event EventID) error

@@ -155,7 +155,8 @@ type ProjectStore interface {
 	// Replace writes p where the stored Revision equals p.Revision and then
 	// increments p.Revision; ErrConflict when somebody else wrote meanwhile.
 	Replace(ctx context.Context, p *Project) error
-	// Delete removes the project with its events, logs and deliveries.
+	// Delete removes the project with its events, their logs and files, and
+	// its deliveries.
 	Delete(ctx context.Context, name ProjectName) error
 	// List returns projects by name.
 	List(ctx context.Context, page Page) (List[*Project], error)

@@ -12,7 +12,7 @@ func TestMemoryContract(t *testing.T) {
 	storetest.Run(t, func(testing.TB) storetest.Stores {
 		m := cyclonetest.NewMemory()
 		return storetest.Stores{
-			Projects: m.Projects, Events: m.Events, Queue: m.Events, Logs: m.Logs,
+			Projects: m.Projects, Events: m.Events, Queue: m.Events, Logs: m.Logs, Files: m.Files,
 			Deliveries: m.Deliveries, Clusters: m.Clusters, Secrets: m.Secrets, Settings: m.Settings,
 			Leases: m.Leases, Nodes: m.Nodes, Census: m,
 		}

@@ -3,6 +3,7 @@ package cyclonetest
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -15,6 +16,7 @@ import (
 // MemoryEvents is an EventStore and a Queue.
 type MemoryEvents struct {
 	logs    *MemoryLogs
+	files   *MemoryFiles
 	mu      sync.Mutex
 	all     map[cyclone.EventID]*cyclone.Event
 	numbers map[cyclone.ProjectName]int64
@@ -111,11 +113,16 @@ func (s *MemoryEvents) Delete(ctx context.Context, id cyclone.EventID) error {
 	if _, open := noticeDue(e); open || !e.Status.Final() {
 		return cyclone.Conflict("event %q is not over", id)
 	}
-	delete(s.all, id)
-	return s.logs.Delete(ctx, id)
+	return s.remove(ctx, id)
 }
 
-// deleteProject removes a project's events and their logs.
+// remove removes an event with its log and its files.
+func (s *MemoryEvents) remove(ctx context.Context, id cyclone.EventID) error {
+	delete(s.all, id)
+	return errors.Join(s.logs.Delete(ctx, id), s.files.Delete(ctx, id))
+}
+
+// deleteProject removes a project's events, their logs and files.
 func (s *MemoryEvents) deleteProject(ctx context.Context, name cyclone.ProjectName) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -123,8 +130,7 @@ func (s *MemoryEvents) deleteProject(ctx context.Context, name cyclone.ProjectNa
 		if e.Project != name {
 			continue
 		}
-		delete(s.all, id)
-		if err := s.logs.Delete(ctx, id); err != nil {
+		if err := s.remove(ctx, id); err != nil {
 			return err
 		}
 	}

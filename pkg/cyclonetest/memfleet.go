@@ -53,7 +53,11 @@ func (s *MemoryNodes) Beat(_ context.Context, n *cyclone.Node) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	n.Drain = s.all[n.Name].Drain // false for a new one
-	s.all[n.Name] = *clone(n, func(_, _ *cyclone.Node) {})
+	s.all[n.Name] = *clone(n, func(to, from *cyclone.Node) {
+		for i, c := range from.Caches {
+			to.Caches[i].Epoch = c.Epoch
+		}
+	})
 	return nil
 }
 

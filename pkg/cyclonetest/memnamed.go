@@ -19,6 +19,7 @@ type MemoryProjects struct {
 func cloneProject(p *cyclone.Project) *cyclone.Project {
 	return clone(p, func(to, from *cyclone.Project) {
 		to.WebhookSecret, to.Revision = slices.Clone(from.WebhookSecret), from.Revision
+		to.CacheEpoch = from.CacheEpoch
 	})
 }
 

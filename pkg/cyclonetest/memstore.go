@@ -21,6 +21,7 @@ type Memory struct {
 	Projects   *MemoryProjects
 	Events     *MemoryEvents
 	Logs       *MemoryLogs
+	Files      *MemoryFiles
 	Deliveries *MemoryDeliveries
 	Secrets    *MemorySecrets
 	Clusters   *MemoryClusters
@@ -33,6 +34,7 @@ type Memory struct {
 func NewMemory() *Memory {
 	m := &Memory{
 		Logs:       &MemoryLogs{all: map[cyclone.EventID][]cyclone.Chunk{}},
+		Files:      &MemoryFiles{all: map[memoryFileKey]memoryFile{}},
 		Deliveries: &MemoryDeliveries{all: map[string]*cyclone.Delivery{}},
 		Secrets:    &MemorySecrets{all: map[string]*cyclone.Secret{}},
 		Clusters:   &MemoryClusters{all: map[cyclone.ClusterName]*cyclone.Cluster{}},
@@ -40,7 +42,7 @@ func NewMemory() *Memory {
 		Nodes:      &MemoryNodes{all: map[string]cyclone.Node{}},
 		Settings:   &MemorySettings{all: map[string][]byte{}},
 	}
-	m.Events = &MemoryEvents{logs: m.Logs, all: map[cyclone.EventID]*cyclone.Event{}, numbers: map[cyclone.ProjectName]int64{}}
+	m.Events = &MemoryEvents{logs: m.Logs, files: m.Files, all: map[cyclone.EventID]*cyclone.Event{}, numbers: map[cyclone.ProjectName]int64{}}
 	m.Projects = &MemoryProjects{m: m, all: map[cyclone.ProjectName]*cyclone.Project{}}
 	return m
 }

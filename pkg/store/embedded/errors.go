@@ -3,6 +3,8 @@ package embedded
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"syscall"
 
 	"modernc.org/sqlite"
 	sqlite3 "modernc.org/sqlite/lib"
@@ -39,7 +41,9 @@ func code(err error) int {
 	return 0
 }
 
-func full(err error) bool { return code(err) == sqlite3.SQLITE_FULL }
+func full(err error) bool {
+	return code(err) == sqlite3.SQLITE_FULL || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)
+}
 
 // broken reports whether the disk, not the write, is what is wrong.
 func broken(err error) bool {
@@ -47,7 +51,8 @@ func broken(err error) bool {
 	case sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_BUSY:
 		return true
 	}
-	return false
+	var path *fs.PathError
+	return errors.As(err, &path)
 }
 
 // closed reports whether the store was closed. database/sql exports no value

@@ -143,14 +143,17 @@ func replaceEvent(t *tx, e *cyclone.Event, revision int64) error {
 	return updateEvent(t, e)
 }
 
-// Delete removes a final event and its log. ErrNotFound when there is none,
+// Delete removes a final event, its log and its files. ErrNotFound when there is none,
 // ErrConflict when it is not final or has notices still to be told. The event
 // itself goes last: one that was interrupted is called again.
 func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
 	err := s.db.write(ctx, func(t *tx) error { return mayDelete(t, id) })
 	if err == nil {
-		// A final event gets no more lines, so nothing is added meanwhile.
+		// A final event gets no more lines or files, so nothing is added meanwhile.
 		err = deleteLog(ctx, s.db, id)
+	}
+	if err == nil {
+		err = deleteFiles(ctx, s.db, id)
 	}
 	if err == nil {
 		err = s.db.write(ctx, func(t *tx) error {

@@ -15,7 +15,7 @@ type Nodes struct{ db *db }
 // Beat writes what a server sees of its node, whether it is stored already or
 // not. It leaves the stored Drain as it is, and sets n.Drain to it.
 func (s *Nodes) Beat(ctx context.Context, n *cyclone.Node) error {
-	body, err := text(stamped(n))
+	body, err := text(newNodeBody(n))
 	if err != nil {
 		return wrap(err, "write node %s", n.Name)
 	}
@@ -87,7 +87,25 @@ func scanNode(row scanner) (*cyclone.Node, error) {
 	if err := row.Scan(&drain, &body); err != nil {
 		return nil, err
 	}
-	err := json.Unmarshal(body, &n)
+	b := nodeBody{Node: &n}
+	err := json.Unmarshal(body, &b)
+	for i, epoch := range b.CacheEpochs[:min(len(b.CacheEpochs), len(n.Caches))] {
+		n.Caches[i].Epoch = epoch
+	}
 	n.Drain = drain
 	return &n, err
+}
+
+// nodeBody is a node with what its caches leave out of JSON.
+type nodeBody struct {
+	*cyclone.Node
+	CacheEpochs []int64 `json:"cacheEpochs,omitempty"`
+}
+
+func newNodeBody(n *cyclone.Node) nodeBody {
+	b := nodeBody{Node: stamped(n)}
+	for _, c := range n.Caches {
+		b.CacheEpochs = append(b.CacheEpochs, c.Epoch)
+	}
+	return b
 }

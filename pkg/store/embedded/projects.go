@@ -21,8 +21,8 @@ func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
 		return wrap(err, "create project %s", p.Name)
 	}
 	err = s.db.write(ctx, func(t *tx) error {
-		n, err := t.exec("INSERT INTO projects (name, revision, body, webhook_secret) VALUES (?, 1, ?, ?) ON CONFLICT DO NOTHING",
-			p.Name, body, p.WebhookSecret)
+		n, err := t.exec("INSERT INTO projects (name, revision, body, webhook_secret, cache_epoch) VALUES (?, 1, ?, ?, ?) ON CONFLICT DO NOTHING",
+			p.Name, body, p.WebhookSecret, p.CacheEpoch)
 		if err == nil && n == 0 {
 			return cyclone.Conflict("project %q exists already", p.Name)
 		}
@@ -37,7 +37,7 @@ func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
 
 // Find returns ErrNotFound when there is none.
 func (s *Projects) Find(ctx context.Context, name cyclone.ProjectName) (*cyclone.Project, error) {
-	p, err := scanProject(s.db.row(ctx, "SELECT body, revision, webhook_secret FROM projects WHERE name = ?", name))
+	p, err := scanProject(s.db.row(ctx, "SELECT "+projectColumns+" FROM projects WHERE name = ?", name))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %q does not exist", name)
 	}
@@ -53,8 +53,8 @@ func (s *Projects) Replace(ctx context.Context, p *cyclone.Project) error {
 		return wrap(err, "replace project %s", p.Name)
 	}
 	err = s.db.write(ctx, func(t *tx) error {
-		n, err := t.exec("UPDATE projects SET revision = revision + 1, body = ?, webhook_secret = ? WHERE name = ? AND revision = ?",
-			body, p.WebhookSecret, p.Name, p.Revision)
+		n, err := t.exec("UPDATE projects SET revision = revision + 1, body = ?, webhook_secret = ?, cache_epoch = ? WHERE name = ? AND revision = ?",
+			body, p.WebhookSecret, p.CacheEpoch, p.Name, p.Revision)
 		if err == nil && n == 0 {
 			return t.whyNot("SELECT count(*) FROM projects WHERE name = ?", "project", string(p.Name))
 		}
@@ -83,7 +83,7 @@ func (t *tx) whyNot(count, noun, name string) error {
 // large project does not hold up everybody's writes.
 const deleteBatch = 200
 
-// Delete removes the project with its events, logs, deliveries and secrets;
+// Delete removes the project with its events, logs, files, deliveries and secrets;
 // ErrNotFound when there is none. The project itself goes last: one that was
 // interrupted is called again.
 func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
@@ -92,28 +92,36 @@ func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 	}
 	for {
 		var more bool
+		var contents []string
 		err := s.db.write(ctx, func(t *tx) (err error) {
-			more, err = deletePart(t, name)
+			more, contents, err = deletePart(t, name)
 			return err
 		})
+		if err == nil {
+			err = s.db.unlink(contents...)
+		}
 		if err != nil || !more {
 			return wrap(err, "delete project %s", name)
 		}
 	}
 }
 
-// deletePart deletes a batch of log chunks, or when none are left one of
-// events, and when that was the last, the project. It reports whether there is
-// more.
-func deletePart(t *tx, name cyclone.ProjectName) (bool, error) {
+// deletePart deletes a batch of files, or when none are left one of log chunks
+// and then of events, and when that was the last, the project. It reports
+// whether there is more, and the contents that are to be unlinked.
+func deletePart(t *tx, name cyclone.ProjectName) (more bool, contents []string, err error) {
 	const batch = " (SELECT id FROM events WHERE project = ? ORDER BY number LIMIT ?)"
+	contents, err = t.forget("name IN (SELECT name FROM files WHERE event IN"+batch+" LIMIT ?)", name, deleteBatch, fileBatch)
+	if err != nil || len(contents) > 0 {
+		return true, contents, err
+	}
 	n, err := t.exec("DELETE FROM chunks WHERE seq IN (SELECT seq FROM chunks WHERE event IN"+batch+" LIMIT ?)", name, deleteBatch, chunkBatch)
 	if err != nil || n == chunkBatch {
-		return true, err
+		return true, nil, err
 	}
 	n, err = t.exec("DELETE FROM events WHERE id IN"+batch, name, deleteBatch)
 	if err != nil || n == deleteBatch {
-		return true, err
+		return true, nil, err
 	}
 	for _, query := range []string{
 		"DELETE FROM deliveries WHERE project = ?",
@@ -124,16 +132,16 @@ func deletePart(t *tx, name cyclone.ProjectName) (bool, error) {
 		"DELETE FROM projects WHERE name = ?",
 	} {
 		if _, err := t.exec(query, name); err != nil {
-			return false, err
+			return false, nil, err
 		}
 	}
-	return false, nil
+	return false, nil, nil
 }
 
 // List returns projects by name.
 func (s *Projects) List(ctx context.Context, page cyclone.Page) (cyclone.List[*cyclone.Project], error) {
 	return listByName(ctx, s.db, page, scanProject, func(p *cyclone.Project) string { return string(p.Name) },
-		"projects", "body, revision, webhook_secret")
+		"projects", projectColumns)
 }
 
 // listByName is a page of a table whose order is the name. Table and columns
@@ -159,14 +167,15 @@ func listByName[T any](ctx context.Context, d *db, page cyclone.Page, scan func(
 	return paging.Cut(items, n, total, func(item T) string { return paging.Cursor(name(item)) }), nil
 }
 
-// scanProject reads the columns body, revision and webhook_secret.
+const projectColumns = "body, revision, webhook_secret, cache_epoch"
+
+// scanProject reads the columns of projectColumns.
 func scanProject(row scanner) (*cyclone.Project, error) {
-	var body, secret []byte
-	var revision int64
-	if err := row.Scan(&body, &revision, &secret); err != nil {
+	var p cyclone.Project
+	var body []byte
+	if err := row.Scan(&body, &p.Revision, &p.WebhookSecret, &p.CacheEpoch); err != nil {
 		return nil, err
 	}
-	p := cyclone.Project{WebhookSecret: secret, Revision: revision}
 	return &p, json.Unmarshal(body, &p)
 }
 

@@ -14,7 +14,7 @@ const applicationID = 0x4359434c
 
 // migrations bring a file from version i to i+1. One that was released is
 // never changed: a change is a new one at the end.
-var migrations = []string{schema1, schema2}
+var migrations = []string{schema1, schema2, schema3}
 
 // schema1: what is searched for stands in columns, the rest in JSON. The
 // indexes are shaped after Events.List: each ends in the order of the list, so
@@ -119,6 +119,18 @@ CREATE INDEX deliveries_parked ON deliveries (parked) WHERE parked IS NOT NULL;
 
 CREATE TABLE leases (name TEXT PRIMARY KEY, holder TEXT NOT NULL, until INTEGER NOT NULL) WITHOUT ROWID;
 CREATE TABLE nodes (name TEXT PRIMARY KEY, drain INTEGER NOT NULL, body TEXT NOT NULL);
+`
+
+// schema3: files, each with the name of its content on the disk, which no two
+// share; and how often a project's caches were cleared.
+const schema3 = `
+CREATE TABLE files (
+	event TEXT NOT NULL, kind TEXT NOT NULL, path TEXT NOT NULL, name TEXT NOT NULL, body TEXT NOT NULL,
+	PRIMARY KEY (event, kind, path)
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX files_name ON files (name);
+
+ALTER TABLE projects ADD COLUMN cache_epoch INTEGER NOT NULL DEFAULT 0;
 `
 
 // migrate brings the file up to date, each step in a transaction of its own.

@@ -1,5 +1,6 @@
 // Package embedded is the store for one machine: everything in one SQLite file
-// in the data folder, with no server beside. A write that was acknowledged is on
+// in the data folder, and the contents of events' files in a folder beside it,
+// with no server. A write that was acknowledged is on
 // the disk: it survives the end of the process at any moment and a power cut.
 //
 // It is not shared: one server holds the folder at a time. Several servers need
@@ -42,6 +43,7 @@ type Store struct {
 	Projects   *Projects
 	Events     *Events // also the queue
 	Logs       *Logs
+	Files      *Files
 	Deliveries *Deliveries
 	Clusters   *Clusters
 	Secrets    *Secrets
@@ -69,8 +71,11 @@ func Open(ctx context.Context, dir string, observe ...Observer) (*Store, error) 
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), lock.Close())
 	}
+	if err := d.sweep(ctx); err != nil {
+		return nil, errors.Join(fmt.Errorf("open data folder %s: %w", dir, err), d.close(), lock.Close())
+	}
 	return &Store{
-		Projects: &Projects{d}, Events: &Events{d}, Logs: &Logs{d}, Deliveries: &Deliveries{d},
+		Projects: &Projects{d}, Events: &Events{d}, Logs: &Logs{d}, Files: &Files{d}, Deliveries: &Deliveries{d},
 		Clusters: &Clusters{d}, Secrets: &Secrets{d}, Settings: &Settings{d},
 		Leases: &Leases{d}, Nodes: &Nodes{d},
 		db: d, lock: lock,
@@ -109,11 +114,16 @@ func makeDir(dir string) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	parent, err := os.Open(filepath.Dir(filepath.Clean(dir)))
+	return syncDir(filepath.Dir(filepath.Clean(dir)))
+}
+
+// syncDir puts a folder's names on the disk.
+func syncDir(dir string) error {
+	folder, err := os.Open(dir) //#nosec G304 -- the operator's own folder, or one in it
 	if err != nil {
 		return err
 	}
-	return errors.Join(parent.Sync(), parent.Close())
+	return errors.Join(folder.Sync(), folder.Close())
 }
 
 // lockDir takes the lock that the operating system drops when the process

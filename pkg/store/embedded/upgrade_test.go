@@ -3,6 +3,7 @@ package embedded_test
 import (
 	"compress/gzip"
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -12,10 +13,10 @@ import (
 	"cyclone/pkg/store/storetest"
 )
 
-// unpack puts a file that the server of schema 1 wrote into a folder.
-func unpack(t *testing.T) (dir string) {
+// unpack puts a file that the server of a schema wrote into a folder.
+func unpack(t *testing.T, schema int) (dir string) {
 	t.Helper()
-	packed, err := os.Open(filepath.Join("testdata", "schema1.db.gz"))
+	packed, err := os.Open(filepath.Join("testdata", fmt.Sprintf("schema%d.db.gz", schema)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,12 +45,19 @@ func version(t *testing.T, dir string) (n int) {
 	return n
 }
 
-// TestUpgrade opens what the first version wrote.
+// TestUpgrade opens what each version before wrote.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
-	dir := unpack(t)
-	if n := version(t, dir); n != 1 {
-		t.Fatalf("the file has schema %d; want 1", n)
+	for schema := 1; schema < embedded.Schema; schema++ {
+		t.Run(fmt.Sprintf("from schema %d", schema), func(t *testing.T) { upgrade(t, schema) })
+	}
+}
+
+func upgrade(t *testing.T, schema int) {
+	t.Parallel()
+	dir := unpack(t, schema)
+	if n := version(t, dir); n != schema {
+		t.Fatalf("the file has schema %d; want %d", n, schema)
 	}
 	for range 2 { // opened again, there is nothing left to be done
 		s, err := embedded.Open(t.Context(), dir)
@@ -63,5 +71,5 @@ func TestUpgrade(t *testing.T) {
 	if n := version(t, dir); n != embedded.Schema {
 		t.Errorf("the file has schema %d; want %d", n, embedded.Schema)
 	}
-	storetest.Upgraded(t, parts(open(t, dir)))
+	storetest.Upgraded(t, parts(open(t, dir)), schema)
 }

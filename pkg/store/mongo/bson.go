@@ -34,6 +34,7 @@ func registry() *bson.Registry {
 		return cyclone.ParseDuration(s)
 	})
 	as(r, cyclone.Size.String, cyclone.ParseSize)
+	as(r, packImage, unpackImage)
 	return r
 }
 
@@ -64,6 +65,19 @@ func as[T, F any](r *bson.Registry, pack func(T) F, unpack func(F) (T, error)) {
 			}
 			return err
 		}))
+}
+
+// buildImage is a cyclone.BuildImage with all its parts side by side, as the
+// API has it.
+type buildImage struct {
+	Build string        `bson:"build"`
+	Image cyclone.Image `bson:",inline"`
+}
+
+func packImage(i cyclone.BuildImage) buildImage { return buildImage{i.Build, i.Image} }
+
+func unpackImage(i buildImage) (cyclone.BuildImage, error) {
+	return cyclone.BuildImage{Build: i.Build, Image: i.Image}, nil
 }
 
 // packVariables keeps nil apart from empty, as a list does.

@@ -129,7 +129,7 @@ func drop(t testing.TB, uri, name string) {
 
 func stores(s *mongo.Store) storetest.Stores {
 	return storetest.Stores{
-		Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs,
+		Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs, Files: s.Files,
 		Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
 		Leases: s.Leases, Nodes: s.Nodes, Census: s,
 	}

@@ -18,6 +18,7 @@ import (
 // Events keeps events and is the queue.
 type Events struct {
 	c, logs *mongo.Collection
+	files   *Files
 	turns   turns
 }
 
@@ -230,7 +231,7 @@ func (s *Events) whyNot(ctx context.Context, e *cyclone.Event) error {
 	return cyclone.Conflict("event %s was changed by somebody else meanwhile", e.ID)
 }
 
-// Delete removes a final event and its log. ErrNotFound when there is none,
+// Delete removes a final event, its log and its files. ErrNotFound when there is none,
 // ErrConflict when it is not final or has notices still to be told. The event
 // itself goes last: one that was interrupted is called again.
 func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
@@ -246,12 +247,15 @@ func (s *Events) Delete(ctx context.Context, id cyclone.EventID) error {
 	case d.NoticeDue != nil:
 		return cyclone.Conflict("event %s has notices that are still to be told", id)
 	}
-	// A final status never changes and gets no more lines or notices, so what
+	// A final status never changes and gets no more lines, files or notices, so what
 	// was true above still is.
 	ctx, stop := long(ctx)
 	defer stop()
 	if _, err := s.logs.DeleteMany(ctx, bson.D{{Key: "event", Value: id}}); err != nil {
 		return wrap(err, "delete log of event %s", id)
+	}
+	if err := s.files.Delete(ctx, id); err != nil {
+		return err
 	}
 	_, err = s.c.DeleteOne(ctx, byID(string(id)))
 	return wrap(err, "delete event %s", id)

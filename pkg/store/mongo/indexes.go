@@ -26,6 +26,11 @@ var indexes = map[string][]index{
 		{keys: bson.D{{Key: "noticeDue", Value: 1}}},
 	},
 	"logs": {{keys: bson.D{{Key: "event", Value: 1}, {Key: "last", Value: 1}}}},
+	"files": {
+		{keys: bson.D{{Key: "event", Value: 1}, {Key: "_id", Value: 1}}},
+		{keys: bson.D{{Key: "content", Value: 1}}},
+	},
+	"uploads": {{keys: bson.D{{Key: "aliveAt", Value: 1}}}},
 	"deliveries": {
 		{keys: bson.D{{Key: "project", Value: 1}, {Key: "receivedAt", Value: -1}, {Key: "_id", Value: -1}}},
 		{keys: bson.D{{Key: "state", Value: 1}, {Key: "due", Value: 1}}},

@@ -18,17 +18,29 @@ type Nodes struct{ c *mongo.Collection }
 type nodeDoc struct {
 	ID   string       `bson:"_id"`
 	Node cyclone.Node `bson:",inline"`
+	// CacheEpochs are what the caches leave out of the API.
+	CacheEpochs []int64 `bson:"cacheEpochs"`
 }
 
-func (d nodeDoc) value() *cyclone.Node { return &d.Node }
+func (d nodeDoc) value() *cyclone.Node {
+	for i, epoch := range d.CacheEpochs[:min(len(d.CacheEpochs), len(d.Node.Caches))] {
+		d.Node.Caches[i].Epoch = epoch
+	}
+	return &d.Node
+}
 
 // Beat writes what a server sees of its node, whether it is stored already or
 // not. It leaves the stored Drain as it is, and sets n.Drain to it.
 func (s *Nodes) Beat(ctx context.Context, n *cyclone.Node) error {
+	epochs := make([]int64, len(n.Caches))
+	for i, c := range n.Caches {
+		epochs[i] = c.Epoch
+	}
 	update := bson.D{
 		{Key: "$set", Value: bson.D{
 			{Key: "name", Value: n.Name}, {Key: "kind", Value: n.Kind}, {Key: "capacity", Value: n.Capacity},
 			{Key: "ready", Value: n.Ready}, {Key: "reason", Value: n.Reason}, {Key: "disk", Value: n.Disk},
+			{Key: "caches", Value: n.Caches}, {Key: "cacheEpochs", Value: epochs},
 			{Key: "server", Value: n.Server}, {Key: "seenAt", Value: n.SeenAt},
 		}},
 		{Key: "$setOnInsert", Value: bson.D{{Key: "drain", Value: false}}},

@@ -16,6 +16,7 @@ type Projects struct {
 	c            *mongo.Collection
 	owned        []owned
 	events, logs *mongo.Collection
+	files        *Files
 }
 
 // owned is a collection whose documents belong to the project they name.
@@ -26,20 +27,25 @@ type projectDoc struct {
 	ID            string          `bson:"_id"`
 	Project       cyclone.Project `bson:",inline"`
 	WebhookSecret []byte          `bson:"webhookSecret"`
+	CacheEpoch    int64           `bson:"cacheEpoch"`
 	Revision      int64           `bson:"revision"`
 	Write         string          `bson:"write"`
 }
 
 func (d projectDoc) value() *cyclone.Project {
-	d.Project.WebhookSecret, d.Project.Revision = d.WebhookSecret, d.Revision
+	d.Project.WebhookSecret, d.Project.CacheEpoch, d.Project.Revision = d.WebhookSecret, d.CacheEpoch, d.Revision
 	return &d.Project
+}
+
+func newProjectDoc(p *cyclone.Project, revision int64, token string) projectDoc {
+	return projectDoc{string(p.Name), *p, p.WebhookSecret, p.CacheEpoch, revision, token}
 }
 
 // Create stores a new project and sets its Revision, or returns ErrConflict
 // when the name is taken.
 func (s *Projects) Create(ctx context.Context, p *cyclone.Project) error {
 	token := newToken()
-	err := insert(ctx, s.c, string(p.Name), token, projectDoc{string(p.Name), *p, p.WebhookSecret, 1, token})
+	err := insert(ctx, s.c, string(p.Name), token, newProjectDoc(p, 1, token))
 	if mongo.IsDuplicateKeyError(err) {
 		return cyclone.Conflict("project %q exists already", p.Name)
 	}
@@ -65,7 +71,7 @@ func (s *Projects) Find(ctx context.Context, name cyclone.ProjectName) (*cyclone
 func (s *Projects) Replace(ctx context.Context, p *cyclone.Project) error {
 	token := newToken()
 	err := replace(ctx, s.c, "project", string(p.Name), p.Revision, token,
-		projectDoc{string(p.Name), *p, p.WebhookSecret, p.Revision + 1, token})
+		newProjectDoc(p, p.Revision+1, token))
 	if err != nil {
 		return wrap(err, "replace project %s", p.Name)
 	}
@@ -103,7 +109,7 @@ func whyNot(ctx context.Context, c *mongo.Collection, noun, id string) error {
 // deleteBatch bounds how many events go at a time.
 const deleteBatch = 500
 
-// Delete removes the project with its events, logs, deliveries and secrets;
+// Delete removes the project with its events, logs, files, deliveries and secrets;
 // ErrNotFound when there is none. The project itself goes last: one that was
 // interrupted is called again.
 func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
@@ -124,8 +130,8 @@ func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 	return wrap(err, "delete project %s", name)
 }
 
-// deleteEvents deletes each batch of events after its logs, which could not be
-// found any more without them.
+// deleteEvents deletes each batch of events after its logs and files, which
+// could not be found any more without them.
 func (s *Projects) deleteEvents(ctx context.Context, name cyclone.ProjectName) error {
 	for {
 		found, err := s.events.Find(ctx, bson.D{{Key: "project", Value: name}},
@@ -145,6 +151,9 @@ func (s *Projects) deleteEvents(ctx context.Context, name cyclone.ProjectName) e
 		}
 		in := bson.D{{Key: "$in", Value: ids}}
 		if _, err := s.logs.DeleteMany(ctx, bson.D{{Key: "event", Value: in}}); err != nil {
+			return err
+		}
+		if err := s.files.deleteOf(ctx, bson.D{{Key: "event", Value: in}}); err != nil {
 			return err
 		}
 		if _, err := s.events.DeleteMany(ctx, bson.D{{Key: "_id", Value: in}}); err != nil {

@@ -29,7 +29,7 @@ type migration func(context.Context, *Store) error
 
 // migrations bring data from schema i+1 to i+2. One that was released is never
 // changed: a change is a new one at the end.
-var migrations = []migration{statesOfDeliveries}
+var migrations = []migration{statesOfDeliveries, epochsOfProjects}
 
 // current is the schema that this program writes.
 func current() int { return len(migrations) + 1 }
@@ -108,6 +108,14 @@ func statesOfDeliveries(ctx context.Context, s *Store) error {
 	if errors.As(err, &refused) && refused.HasErrorCode(indexNotFound) {
 		return nil
 	}
+	return err
+}
+
+// epochsOfProjects leads to schema 3: projects count how often their caches
+// were cleared, and events have files, of which there are none yet.
+func epochsOfProjects(ctx context.Context, s *Store) error {
+	_, err := s.Projects.c.UpdateMany(ctx, bson.D{{Key: "cacheEpoch", Value: bson.D{{Key: "$exists", Value: false}}}},
+		bson.D{{Key: "$set", Value: bson.D{{Key: "cacheEpoch", Value: int64(0)}}}})
 	return err
 }
 

@@ -1,7 +1,7 @@
 // Package mongo is the store on MongoDB, for several servers at once: a replica
 // set of version 4.4 or later. Documents are plain BSON with the names of the
 // API, so that an operator can read them with mongosh; forges' bodies, log
-// chunks and sealed values stand in them as bytes. Every write waits for the
+// chunks, contents of files and sealed values stand in them as bytes. Every write waits for the
 // majority of the replica set.
 //
 // It uses no transactions, no change streams and no scripts: each promise of
@@ -42,6 +42,7 @@ type Store struct {
 	Projects   *Projects
 	Events     *Events // also the queue
 	Logs       *Logs
+	Files      *Files
 	Deliveries *Deliveries
 	Clusters   *Clusters
 	Secrets    *Secrets
@@ -80,19 +81,22 @@ func Open(ctx context.Context, uri string, observe Observer, log *slog.Logger) (
 	if err != nil {
 		return nil, cyclone.Invalid("store", "the MongoDB URI cannot be used: %v", err)
 	}
-	s := parts(client, client.Database(database(uri)))
+	s := parts(client, client.Database(database(uri)), log)
 	if err := s.wait(ctx, strings.Join(o.Hosts, ","), log); err != nil {
 		return nil, errors.Join(err, s.Close())
 	}
+	s.Files.contents.sweepNow(ctx)
 	return s, nil
 }
 
-func parts(client *mongo.Client, db *mongo.Database) *Store {
+func parts(client *mongo.Client, db *mongo.Database, log *slog.Logger) *Store {
 	events, logs := db.Collection("events"), db.Collection("logs")
+	files := &Files{c: db.Collection("files")}
+	files.contents = &contents{pieces: db.Collection("pieces"), uploads: db.Collection("uploads"), files: files.c, log: log}
 	deliveries, secrets := db.Collection("deliveries"), db.Collection("secrets")
 	return &Store{
-		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs},
-		Events:   &Events{c: events, logs: logs}, Logs: &Logs{logs}, Deliveries: &Deliveries{deliveries},
+		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs, files},
+		Events:   &Events{c: events, logs: logs, files: files}, Logs: &Logs{logs}, Files: files, Deliveries: &Deliveries{deliveries},
 		Clusters: &Clusters{db.Collection("clusters")}, Secrets: &Secrets{secrets},
 		Settings: &Settings{db.Collection("settings")},
 		Leases:   &Leases{db.Collection("leases")}, Nodes: &Nodes{db.Collection("nodes")},

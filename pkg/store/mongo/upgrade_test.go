@@ -4,8 +4,9 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	_ "embed"
+	"embed"
 	"errors"
+	"fmt"
 	"log/slog"
 	"strings"
 	"sync"
@@ -20,11 +21,11 @@ import (
 	"cyclone/pkg/store/storetest"
 )
 
-// The documents that a server of schema 1 wrote, one a line, each with the
+// The documents that a server of each schema wrote, one a line, each with the
 // name of its collection.
 //
-//go:embed testdata/schema1.json
-var schema1 []byte
+//go:embed testdata
+var testdata embed.FS
 
 // database connects beside the store.
 func database(t *testing.T, uri, name string) *driver.Database {
@@ -37,10 +38,14 @@ func database(t *testing.T, uri, name string) *driver.Database {
 	return client.Database(name)
 }
 
-// load fills a database with the data of schema 1.
-func load(t *testing.T, db *driver.Database) {
+// load fills a database with the data of a schema.
+func load(t *testing.T, db *driver.Database, schema int) {
 	t.Helper()
-	for lines := bufio.NewScanner(bytes.NewReader(schema1)); lines.Scan(); {
+	data, err := testdata.ReadFile(fmt.Sprintf("testdata/schema%d.json", schema))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(bytes.NewReader(data)); lines.Scan(); {
 		var line struct {
 			In  string
 			Doc bson.D
@@ -52,6 +57,9 @@ func load(t *testing.T, db *driver.Database) {
 			t.Fatal(err)
 		}
 	}
+	if schema > 1 {
+		return
+	}
 	// With the index that is of no use any more.
 	old := driver.IndexModel{Keys: bson.D{{Key: "handled", Value: 1}, {Key: "receivedAt", Value: 1}}}
 	if _, err := db.Collection("deliveries").Indexes().CreateOne(t.Context(), old); err != nil {
@@ -59,12 +67,18 @@ func load(t *testing.T, db *driver.Database) {
 	}
 }
 
-// TestUpgrade has four servers start at once on what the first version wrote.
+// TestUpgrade has four servers start at once on what each version before wrote.
 func TestUpgrade(t *testing.T) {
 	t.Parallel()
 	uri := server(t)
-	db := database(t, uri, "cyclone-upgrade")
-	load(t, db)
+	for _, schema := range []int{1, 2} {
+		t.Run(fmt.Sprintf("from schema %d", schema), func(t *testing.T) { upgrade(t, uri, schema) })
+	}
+}
+
+func upgrade(t *testing.T, uri string, schema int) {
+	db := database(t, uri, fmt.Sprintf("cyclone-upgrade-%d", schema))
+	load(t, db, schema)
 	opened := make([]*mongo.Store, 4)
 	var all sync.WaitGroup
 	for i := range opened {
@@ -82,7 +96,7 @@ func TestUpgrade(t *testing.T) {
 	if t.Failed() {
 		t.FailNow()
 	}
-	storetest.Upgraded(t, stores(opened[0]))
+	storetest.Upgraded(t, stores(opened[0]), schema)
 	left, err := db.Collection("deliveries").CountDocuments(t.Context(), bson.D{{Key: "handled", Value: bson.D{{Key: "$exists", Value: true}}}})
 	if err != nil || left != 0 {
 		t.Errorf("%d deliveries are still of the old form, %v", left, err)
@@ -112,7 +126,7 @@ func TestNewerDataIsRefused(t *testing.T) {
 		t.Errorf("ping: %v", err)
 	}
 	_, err = db.Collection("settings").UpdateOne(t.Context(), bson.D{{Key: "_id", Value: "schema"}},
-		bson.D{{Key: "$inc", Value: bson.D{{Key: "version", Value: 97}}}})
+		bson.D{{Key: "$inc", Value: bson.D{{Key: "version", Value: 96}}}})
 	if err != nil {
 		t.Fatal(err)
 	}

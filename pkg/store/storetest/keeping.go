@@ -88,12 +88,13 @@ func pruneTable(t *testing.T, s Stores) {
 }
 
 var deletes = []clause{
-	{"Delete removes a final event with its log, and nothing else", func(t *testing.T, s Stores) {
+	{"Delete removes a final event with its log and files, and nothing else", func(t *testing.T, s Stores) {
 		made := create(t, s, "orders", 2)
 		for _, e := range made {
 			for line := range int64(70) { // more than a batch
 				must(t, s.Logs.Append(t.Context(), e.ID, chunk(line+1, 1, "text")))
 			}
+			put(t, s, cyclone.File{Event: e.ID, Kind: cyclone.FileOutput, Path: "a"}, "text")
 			e.Status = cyclone.StatusSuccess
 			e.Run.Notices = []cyclone.Notice{{Name: "mail", Done: true}}
 			must(t, s.Events.Replace(t.Context(), e))
@@ -103,6 +104,8 @@ var deletes = []clause{
 		is(t, err, cyclone.ErrNotFound, "Find of a deleted event")
 		same(t, int64(0), must1(s.Logs.Last(t.Context(), made[0].ID))(t), "last line of the deleted event")
 		same(t, int64(70), must1(s.Logs.Last(t.Context(), made[1].ID))(t), "last line of the other")
+		same(t, 0, len(must1(s.Files.List(t.Context(), made[0].ID, ""))(t)), "files of the deleted event")
+		same(t, 1, len(must1(s.Files.List(t.Context(), made[1].ID, ""))(t)), "files of the other")
 		same(t, 1, must1(s.Events.List(t.Context(), cyclone.EventQuery{Project: "orders"}))(t).Total, "events left")
 		is(t, s.Events.Delete(t.Context(), made[0].ID), cyclone.ErrNotFound, "Delete again")
 		same(t, int64(3), create(t, s, "orders", 1)[0].Number, "number of the next event")
@@ -111,6 +114,7 @@ var deletes = []clause{
 		for _, status := range cyclone.Statuses {
 			e := create(t, s, "orders", 1)[0]
 			must(t, s.Logs.Append(t.Context(), e.ID, chunk(1, 1, "text")))
+			put(t, s, cyclone.File{Event: e.ID, Kind: cyclone.FileArtifact, Path: "a"}, "text")
 			e.Status = status
 			if status.Final() {
 				e.Run.Notices = []cyclone.Notice{{Name: "mail"}}
@@ -119,6 +123,7 @@ var deletes = []clause{
 			is(t, s.Events.Delete(t.Context(), e.ID), cyclone.ErrConflict, "Delete of "+string(status))
 			same(t, stored(e), must1(s.Events.Find(t.Context(), e.ID))(t), "event after the refusal")
 			same(t, int64(1), must1(s.Logs.Last(t.Context(), e.ID))(t), "last line after the refusal")
+			same(t, 1, len(must1(s.Files.List(t.Context(), e.ID, ""))(t)), "files after the refusal")
 		}
 	}},
 	{"20 who delete one event: one succeeds or all find it gone", func(t *testing.T, s Stores) {

@@ -47,7 +47,7 @@ var projects = []clause{
 			t.Errorf("Replace left the caller's revision at %d; want 3", p.Revision)
 		}
 	}},
-	{"Delete takes events, logs, deliveries and secrets along, and nothing of others", deleteProject},
+	{"Delete takes events, logs, files, deliveries and secrets along, and nothing of others", deleteProject},
 	{"List is ordered by name and has pages", func(t *testing.T, s Stores) {
 		paging(t, func(i int) {
 			// 7 and 205 have no common divisor: every number once, in another order.
@@ -71,6 +71,7 @@ func deleteProject(t *testing.T, s Stores) {
 		must(t, s.Events.Create(ctx, e))
 		ids[name] = e.ID
 		must(t, s.Logs.Append(ctx, ids[name], cyclone.Chunk{First: 1, Count: 1, Data: []byte("x")}))
+		put(t, s, cyclone.File{Event: ids[name], Kind: cyclone.FileArtifact, Path: "a"}, "text")
 		must(t, s.Deliveries.Create(ctx, &cyclone.Delivery{ID: "d", SCM: "github", Project: name, ReceivedAt: epoch}))
 		must(t, s.Secrets.Put(ctx, &cyclone.Secret{Project: name, Name: "key"}))
 	}
@@ -83,17 +84,18 @@ func deleteProject(t *testing.T, s Stores) {
 		last := must1(s.Logs.Last(ctx, id))(t)
 		events := must1(s.Events.List(ctx, cyclone.EventQuery{Project: name}))(t).Total
 		deliveries := must1(s.Deliveries.List(ctx, name, cyclone.Page{}))(t).Total
+		counts := []int{int(last), events, deliveries, len(must1(s.Files.List(ctx, id, ""))(t))}
 		if name == "kept" {
 			for _, err := range []error{noProject, noEvent, noDelivery, noSecret} {
 				must(t, err)
 			}
-			same(t, []int64{1, 1, 1}, []int64{last, int64(events), int64(deliveries)}, "lines, events and deliveries kept")
+			same(t, []int{1, 1, 1, 1}, counts, "lines, events, deliveries and files kept")
 			continue
 		}
 		for what, err := range map[string]error{"project": noProject, "event": noEvent, "delivery": noDelivery, "secret": noSecret} {
 			is(t, err, cyclone.ErrNotFound, what)
 		}
-		same(t, []int64{0, 0, 0}, []int64{last, int64(events), int64(deliveries)}, "lines, events and deliveries left")
+		same(t, []int{0, 0, 0, 0}, counts, "lines, events, deliveries and files left")
 	}
 	same(t, []cyclone.ProjectName{"kept"}, must1(s.Queue.Waiting(ctx))(t), "waiting projects")
 	again := newEvent("gone")

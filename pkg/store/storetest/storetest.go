@@ -24,6 +24,7 @@ type Stores struct {
 	Events     cyclone.EventStore
 	Queue      cyclone.Queue
 	Logs       cyclone.LogStore
+	Files      cyclone.FileStore
 	Deliveries cyclone.DeliveryStore
 	Clusters   cyclone.ClusterStore
 	Secrets    cyclone.SecretStore
@@ -47,7 +48,7 @@ func Run(t *testing.T, open func(t testing.TB) Stores) {
 		clauses []clause
 	}{
 		{"Projects", projects}, {"Clusters", clusters}, {"Secrets", secrets}, {"Settings", settings},
-		{"Events", events}, {"List", lists}, {"Queue", queue}, {"Logs", logs}, {"Deliveries", deliveries},
+		{"Events", events}, {"List", lists}, {"Queue", queue}, {"Logs", logs}, {"Files", files}, {"Deliveries", deliveries},
 		{"Prune", prunes}, {"Delete", deletes}, {"Leases", leases}, {"Nodes", nodes}, {"Totals", totals},
 	} {
 		t.Run(part.name, func(t *testing.T) {

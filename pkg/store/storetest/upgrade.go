@@ -1,18 +1,21 @@
 package storetest
 
 import (
-	_ "embed"
+	"embed"
 	"encoding/json"
+	"fmt"
 	"net/http"
 	"testing"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
 
-// What a server of schema 1 had stored, as it read it back itself.
+// What a server of each schema had stored, as it read it back itself. That of
+// schema 2 had taken over what the one of schema 1 had.
 //
-//go:embed testdata/schema1.json
-var schema1 []byte
+//go:embed testdata
+var testdata embed.FS
 
 // written is everything in a store, with what JSON leaves out of the words.
 type written struct {
@@ -42,27 +45,45 @@ type written struct {
 		Revision int64
 	}
 	Settings map[string][]byte
+	Nodes    []*cyclone.Node
 }
 
-// Upgraded checks a store that was opened on the data of schema 1: all of it
-// reads back as it was, and it works on.
-func Upgraded(t *testing.T, s Stores) {
+// Upgraded checks a store that was opened on the data of an older schema: all
+// of it reads back as it was, and it works on.
+func Upgraded(t *testing.T, s Stores, schema int) {
 	var want written
-	must(t, json.Unmarshal(schema1, &want))
+	must(t, json.Unmarshal(must1(testdata.ReadFile(fmt.Sprintf("testdata/schema%d.json", schema)))(t), &want))
+	parked := 0
+	for _, w := range want.Deliveries {
+		if w.Delivery.ParkedAt != nil {
+			parked++
+		}
+	}
+	var oldest time.Time
+	for _, w := range want.Events { // newest first
+		if w.Event.Status == cyclone.StatusPending {
+			oldest = w.Event.CreatedAt
+		}
+	}
 	t.Run("named things read back", func(t *testing.T) { upgradedNames(t, s, want) })
 	t.Run("events and logs read back", func(t *testing.T) { upgradedEvents(t, s, want) })
 	t.Run("deliveries read back and are due", func(t *testing.T) { upgradedDeliveries(t, s, want) })
 	t.Run("totals are right", func(t *testing.T) {
 		same(t, cyclone.Totals{
-			Pending: 3, Blocked: 1, Running: 2, OldestPending: want.Events[len(want.Events)-1].Event.CreatedAt,
-			Notices: 5, DeliveriesWaiting: 3,
+			Pending: 3, Blocked: 1, Running: 2, OldestPending: oldest,
+			Notices: 5, DeliveriesWaiting: 3, DeliveriesParked: parked,
 		}, must1(s.Census.Totals(t.Context()))(t), "totals")
 	})
 	t.Run("the queue goes on", func(t *testing.T) { upgradedQueue(t, s) })
 	t.Run("new kinds of things are kept", func(t *testing.T) {
 		same(t, true, acquire(t, s, "a", 0), "a lease")
-		must(t, s.Nodes.Beat(t.Context(), &cyclone.Node{Name: "local"}))
+		must(t, s.Nodes.Beat(t.Context(), &cyclone.Node{Name: "new"}))
+		f := artifact("a")
+		f.Event = "event-success"
+		put(t, s, f, "text")
+		holds(t, s, f, "text")
 		must(t, s.Events.Delete(t.Context(), "event-success"))
+		same(t, 0, len(must1(s.Files.List(t.Context(), "event-success", ""))(t)), "files of a deleted event")
 		same(t, int64(0), must1(s.Logs.Last(t.Context(), "event-success"))(t), "last line of a deleted event")
 		same(t, 3, must1(s.Deliveries.Prune(t.Context(), "full", cyclone.Prune{Most: 1}))(t), "pruned deliveries")
 	})
@@ -72,6 +93,11 @@ func upgradedNames(t *testing.T, s Stores, want written) {
 	for _, w := range want.Projects {
 		w.Project.WebhookSecret, w.Project.Revision = w.WebhookSecret, w.Revision
 		same(t, w.Project, must1(s.Projects.Find(t.Context(), w.Project.Name))(t), "project")
+	}
+	if want.Nodes != nil {
+		same(t, want.Nodes, must1(s.Nodes.List(t.Context()))(t), "nodes")
+		held := must1(s.Leases.Acquire(t.Context(), "retention", "another", at(9), ttl))(t)
+		same(t, false, held, "a lease that a server of before holds")
 	}
 	for _, w := range want.Clusters {
 		w.Cluster.Access, w.Cluster.Revision = w.Access, w.Revision
@@ -106,8 +132,8 @@ func upgradedDeliveries(t *testing.T, s Stores, want written) {
 	var waiting []*cyclone.Delivery
 	for _, w := range want.Deliveries { // newest first
 		w.Delivery.Header, w.Delivery.Body = w.Header, w.Body
-		same(t, w.Delivery, must1(s.Deliveries.Find(t.Context(), "full", "github", w.Delivery.ID))(t), "delivery")
-		if w.Delivery.HandledAt == nil {
+		same(t, w.Delivery, must1(s.Deliveries.Find(t.Context(), w.Delivery.Project, "github", w.Delivery.ID))(t), "delivery")
+		if w.Delivery.HandledAt == nil && w.Delivery.ParkedAt == nil {
 			waiting = append([]*cyclone.Delivery{w.Delivery}, waiting...)
 		}
 	}
