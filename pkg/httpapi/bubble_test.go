@@ -55,7 +55,7 @@ func newBubble(t *testing.T, store *cyclonetest.Memory, tweaks ...func(*httpapi.
 		tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
 	b.Server = &httpapi.Server{
 		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
-		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Nodes: store.Nodes, Live: live, Progress: b.progress,
+		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Files: store.Files, Nodes: store.Nodes, Live: live, Progress: b.progress,
 		Auth: testAuth{httpapi.HashToken(adminToken)}, Log: slog.New(slog.DiscardHandler), ExternalURL: "https://cyclone.example.com",
 	}
 	for _, tweak := range tweaks {

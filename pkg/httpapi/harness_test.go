@@ -67,7 +67,7 @@ func newFixture(t testing.TB, tweaks ...func(*httpapi.Server)) *fixture {
 	f.progress = &fakeProgress{store: f.records, live: live, tokens: map[cyclone.WorkerID]attempt{}, cancels: make(chan cyclone.Cancellation, 1)}
 	f.Server = &httpapi.Server{
 		Projects: store.Projects, Secrets: store.Secrets, Clusters: store.Clusters, Events: store.Events,
-		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Sealer: sealer, Live: live,
+		Queue: store.Events, Deliveries: store.Deliveries, Logs: store.Logs, Files: store.Files, Sealer: sealer, Live: live,
 		Trigger: f.trigger, Progress: f.progress, Forges: map[string]cyclone.Forge{"github": fakeForge{}, "gitlab": fakeForge{}},
 		Nodes: store.Nodes, Metrics: metrics.New(), Census: store,
 		Auth:        testAuth{httpapi.HashToken(adminToken)},

@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 
+	"cyclone/api"
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/manifest"
 )
@@ -28,4 +29,13 @@ func (s *Server) lint(w http.ResponseWriter, r *http.Request) error {
 		answer.Valid = answer.Valid && p.Severity != cyclone.SeverityError
 	}
 	return show(w, answer)
+}
+
+// pipelineSchema serves the JSON Schema of caicloud.yml. Editors fetch it
+// without a token, and it tells nothing of this server.
+func (s *Server) pipelineSchema(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "application/schema+json")
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	_, _ = w.Write(api.Schema) // a caller that has gone is no error
+	return nil
 }

@@ -50,6 +50,7 @@ func (s *Server) Routes() []Route {
 		{"GET", "/metrics", User, nil, s.showMetrics},
 		{"GET", v1 + "/version", User, nil, s.version},
 		{"GET", v1 + "/openapi.json", User, nil, s.openAPI},
+		{"GET", v1 + "/caicloud.schema.json", Open, nil, s.pipelineSchema},
 		{"GET", v1 + "/me", User, nil, s.me},
 		{"GET", v1 + "/workers", User, pageQuery, s.workers},
 		{"POST", v1 + "/lint", User, nil, s.lint},
