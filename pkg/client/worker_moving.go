@@ -61,7 +61,7 @@ func (m *moving) Read(p []byte) (int, error) {
 		return n, err
 	}
 	if m.read > m.size || errors.Is(err, io.EOF) && m.read < m.size {
-		err = cyclone.Conflict("the file changed while it was sent: it had %d bytes", m.size)
+		err = cyclone.Invalid("size", "the file changed while it was sent: it had %d bytes", m.size)
 	}
 	if err != nil && !errors.Is(err, io.EOF) {
 		m.failed = err

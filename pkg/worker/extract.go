@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path"
+	"slices"
 	"strings"
 
 	"cyclone/pkg/cyclone"
@@ -16,12 +17,12 @@ import (
 // extraction writes a container's tar into the source tree. Nothing it does
 // leaves root, whatever names and links the tar has.
 type extraction struct {
-	root *os.Root
-	to   string // where the tar's first entry goes; for a glob, its content
-	glob string // of the entries to take, below the first; empty for all
-	base string // name of the first entry
+	root *os.Root // nil when nothing is written
+	to   string   // where the tar's first entry goes; for a glob, its content
+	glob string   // of the entries to take, below the first; empty for all
+	base string   // name of the first entry
 	// taken are the entries that matched the glob: what is below goes too.
-	taken []string
+	taken map[string]bool
 	count int
 }
 
@@ -35,12 +36,7 @@ func (x *extraction) extract(r io.Reader) error {
 		if err != nil {
 			return fmt.Errorf("read files of the container: %w", err)
 		}
-		name := path.Clean("/" + h.Name)[1:]
-		if x.base == "" {
-			x.base = firstOf(name, ".")
-			x.intoFolder(h)
-		}
-		dest, ok := x.place(name)
+		dest, ok := x.begin(path.Clean("/" + h.Name)[1:], h)
 		if !ok {
 			continue
 		}
@@ -54,10 +50,35 @@ func (x *extraction) extract(r io.Reader) error {
 	}
 }
 
+// begin takes the next entry and says where it goes; false when it is not wanted.
+func (x *extraction) begin(name string, h *tar.Header) (string, bool) {
+	if x.base == "" {
+		x.base = firstOf(name, ".")
+		x.intoFolder(h)
+	}
+	return x.place(name)
+}
+
+// places are what was extracted: of a folder only itself.
+func (x *extraction) places() []string {
+	switch {
+	case x.count == 0:
+		return nil
+	case x.glob == "":
+		return []string{x.to}
+	}
+	var out []string
+	for taken := range x.taken {
+		out = append(out, path.Join(x.to, taken))
+	}
+	slices.Sort(out)
+	return out
+}
+
 // intoFolder makes a single file go into the folder that has its name, as cp
 // does, instead of taking the folder's place.
 func (x *extraction) intoFolder(first *tar.Header) {
-	if first.Typeflag == tar.TypeDir || x.glob != "" {
+	if first.Typeflag == tar.TypeDir || x.glob != "" || x.root == nil {
 		return
 	}
 	if info, err := x.root.Lstat(x.to); err == nil && info.IsDir() {
@@ -86,15 +107,18 @@ func (x *extraction) wants(rest string) bool {
 	if rest == "" {
 		return false
 	}
-	for _, t := range x.taken {
-		if strings.HasPrefix(rest, t+"/") {
+	for above := path.Dir(rest); above != "."; above = path.Dir(above) {
+		if x.taken[above] {
 			return true
 		}
 	}
 	if !globMatch(x.glob, rest) {
 		return false
 	}
-	x.taken = append(x.taken, rest)
+	if x.taken == nil {
+		x.taken = map[string]bool{}
+	}
+	x.taken[rest] = true
 	return true
 }
 

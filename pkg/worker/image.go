@@ -18,11 +18,20 @@ type built struct {
 	build  string // name of the build
 	image  cyclone.Image
 	pushed bool
+	taken  bool     // an earlier event made it, and the engine may lack it
 	tags   []string // to be pushed once integration has passed
 }
 
 // byDigest is name@digest.
 func (b built) byDigest() string { return b.image.Name + "@" + b.image.Digest }
+
+// reference is how others find it: by digest, once pushed.
+func (b built) reference() string {
+	if !b.pushed {
+		return b.image.Ref()
+	}
+	return b.byDigest()
+}
 
 // builtName reports whether an image field stands for a built image, and for
 // which build; empty for the first.
@@ -33,26 +42,27 @@ func builtName(image string) (string, bool) {
 	return strings.CutPrefix(image, cyclone.BuiltImage+".")
 }
 
-// find returns the image of a build. When the build stage did not run in this
-// event (a rerun from a later stage), it is the image of the event it repeats.
-func (r *run) find(name string) (b built, here bool, err error) {
-	for i, b := range r.built {
-		if b.build == name || (name == "" && i == 0) {
-			return b, true, nil
+// find returns the image of a build; the first one's for no name. When the
+// build stage does not run in this event, it is the image of an earlier one.
+func (r *run) find(name string) (built, error) {
+	first := ""
+	if len(r.pipeline.Build) > 0 {
+		first = r.pipeline.Build[0].Name
+	}
+	for _, b := range r.built {
+		if b.build == firstOf(name, first) {
+			return b, nil
 		}
 	}
-	r.mu.Lock()
-	image := r.state.Image
-	r.mu.Unlock()
-	if image.Digest == "" || r.job.Event.Image.Digest == "" {
-		return built{}, false, cyclone.NotFound("%s: the build stage has built no such image in this event",
-			strings.TrimSuffix(cyclone.BuiltImage+"."+name, "."))
+	known := r.job.Event.Image
+	if !r.takesOver(cyclone.StageBuild) && len(r.built) == 0 && known.Digest != "" && (name == "" || name == first) {
+		return built{build: first, image: known, pushed: true, taken: true}, nil
 	}
-	if name != "" && len(r.pipeline.Build) > 0 && r.pipeline.Build[0].Name != name {
-		return built{}, false, cyclone.NotFound("%s.%s: only the first image of an earlier event is known; start at the build stage",
-			cyclone.BuiltImage, name)
+	what := strings.TrimSuffix(cyclone.BuiltImage+"."+name, ".")
+	if r.takesOver(cyclone.StageBuild) {
+		return built{}, cyclone.NotFound("%s: the event that this one takes its images over from has built no such image; begin at build", what)
 	}
-	return built{image: image, pushed: true}, false, nil
+	return built{}, cyclone.NotFound("%s: the build stage has built no such image in this event", what)
 }
 
 // imageFor makes the image of a step present and returns its reference.
@@ -67,12 +77,19 @@ func (r *run) imageFor(ctx context.Context, s *step, c cyclone.Step) (string, er
 	if !isBuilt {
 		return c.Image, r.pulls.ensure(ctx, c.Image, c.Pull, r.login(c.Image, c.Auth), s)
 	}
-	b, here, err := r.find(name)
-	if err != nil || here {
+	b, err := r.find(name)
+	if err != nil || !b.taken {
 		return b.image.Ref(), err
 	}
-	ref := b.byDigest()
-	return ref, r.pulls.ensure(ctx, ref, cyclone.PullMissing, r.login(ref, nil), s)
+	return b.byDigest(), r.fetchTaken(ctx, s, b)
+}
+
+// fetchTaken makes an image of an earlier event present.
+func (r *run) fetchTaken(ctx context.Context, s *step, b built) error {
+	if !b.pushed {
+		return failure(s.stage, s.name, "%s was built by an earlier event and not pushed; begin at build", b.image.Ref())
+	}
+	return r.pulls.ensure(ctx, b.byDigest(), cyclone.PullMissing, r.login(b.byDigest(), nil), s)
 }
 
 // stepImage builds the image that a step brings as a Dockerfile.
@@ -84,6 +101,7 @@ func (r *run) stepImage(ctx context.Context, s *step, c cyclone.Step) (string, e
 	}
 	spec.Image = name + ":latest"
 	spec.Labels = r.labels("step")
+	spec.Pull = c.Pull == cyclone.PullAlways
 	if err := r.up.wait(ctx); err != nil {
 		return "", engineError(ctx, err)
 	}

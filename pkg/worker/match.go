@@ -3,18 +3,7 @@ package worker
 import (
 	"path"
 	"strings"
-
-	"cyclone/pkg/cyclone"
 )
-
-// matches reports whether a step's `when` lets it run in this event.
-func (r *run) matches(m *cyclone.Match) bool {
-	if m == nil {
-		return true
-	}
-	e := r.job.Event
-	return globsMatch(m.Branch, e.Branch) && globsMatch(m.Tag, e.Tag) && globsMatch(m.Event, string(e.Trigger.Kind))
-}
 
 // globsMatch reports whether a value matches one of the globs, and none of
 // those that exclude (!). A list of exclusions alone matches everything else.
@@ -41,25 +30,34 @@ func globMatch(glob, value string) bool {
 	return partsMatch(strings.Split(glob, "/"), strings.Split(value, "/"))
 }
 
+// partsMatch goes back to the last ** alone: if a later one could not take
+// more, no earlier one can.
 func partsMatch(glob, value []string) bool {
-	for len(glob) > 0 {
-		if glob[0] == "**" {
-			for i := 0; i <= len(value); i++ {
-				if partsMatch(glob[1:], value[i:]) {
-					return true
-				}
-			}
+	star, from := -1, 0
+	g, v := 0, 0
+	for v < len(value) {
+		switch {
+		case g < len(glob) && glob[g] == "**":
+			star, from = g, v
+			g++
+		case g < len(glob) && partMatch(glob[g], value[v]):
+			g, v = g+1, v+1
+		case star >= 0:
+			from++
+			g, v = star+1, from
+		default:
 			return false
 		}
-		if len(value) == 0 {
-			return false
-		}
-		if ok, err := path.Match(glob[0], value[0]); err != nil || !ok {
-			return false
-		}
-		glob, value = glob[1:], value[1:]
 	}
-	return len(value) == 0
+	for g < len(glob) && glob[g] == "**" {
+		g++
+	}
+	return g == len(glob)
+}
+
+func partMatch(glob, value string) bool {
+	ok, err := path.Match(glob, value)
+	return err == nil && ok
 }
 
 // isGlob reports whether a path has wildcards.

@@ -14,8 +14,16 @@ import (
 type puller struct {
 	run    *run
 	mu     sync.Mutex
-	pulls  map[string]*pull
+	pulls  map[pullKey]*pull
+	kept   map[string]string // what was fetched, and what it is called for later events
 	active sync.WaitGroup
+}
+
+// pullKey is what steps share a pull by: one that never pulls must not answer
+// for one that does.
+type pullKey struct {
+	image  string
+	policy cyclone.PullPolicy
 }
 
 // pull is one image on its way.
@@ -36,7 +44,7 @@ func (r *run) prefetch(ctx context.Context) {
 	var rest []func()
 	want := func(stage cyclone.Stage, steps ...cyclone.Step) {
 		for _, s := range steps {
-			if _, built := builtName(s.Image); r.allowed(stage) && s.Image != "" && !built && r.matches(s.When) {
+			if _, built := builtName(s.Image); r.allowed(stage) && s.Image != "" && !built && r.mayMatch(s.When) {
 				if auth := r.login(s.Image, s.Auth); first == nil {
 					first = r.pulls.start(ctx, s.Image, s.Pull, auth)
 				} else {
@@ -66,11 +74,12 @@ func (r *run) prefetch(ctx context.Context) {
 func (p *puller) start(ctx context.Context, image string, policy cyclone.PullPolicy, auth *cyclone.RegistryAuth) *pull {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if known, ok := p.pulls[image]; ok {
+	key := pullKey{image, policy}
+	if known, ok := p.pulls[key]; ok {
 		return known
 	}
 	one := &pull{done: make(chan struct{})}
-	p.pulls[image] = one
+	p.pulls[key] = one
 	p.active.Go(func() {
 		defer close(one.done)
 		one.err = p.run.pull(ctx, image, policy, auth, &one.out)
@@ -94,7 +103,7 @@ func (p *puller) ensure(ctx context.Context, image string, policy cyclone.PullPo
 			return one.err
 		}
 		p.mu.Lock()
-		delete(p.pulls, image)
+		delete(p.pulls, pullKey{image, policy})
 		p.mu.Unlock()
 	}
 }
@@ -116,7 +125,14 @@ func (r *run) pull(ctx context.Context, image string, policy cyclone.PullPolicy,
 			return cyclone.NotFound("image %s is not on this engine, and the step says pull: never", image)
 		}
 	}
-	return r.Images.Pull(ctx, image, auth, systemOnly{out})
+	err := r.Images.Pull(ctx, image, auth, systemOnly{out})
+	if err != nil && policy != cyclone.PullAlways {
+		err = r.fallBack(ctx, image, auth, out, err)
+	}
+	if err == nil {
+		r.pulls.keep(image, auth)
+	}
+	return err
 }
 
 // systemOnly passes everything on as Cyclone's own words: what an engine says

@@ -26,13 +26,18 @@ type run struct {
 	pipeline *cyclone.Pipeline
 	pulls    *puller
 	built    []built
-	remark   string // what there is to say about a success
+	remarks  []string // what there is to say about a success
+	changes  changes
+	kept     keeper
+	outputs  outputKeeper
 
 	mu    sync.Mutex
 	state cyclone.Report
 
 	network   sync.Mutex
 	networkID string
+
+	caches caches
 
 	gate      sync.Mutex
 	deploying bool // the deploy stage has begun
@@ -56,7 +61,8 @@ func newRun(w *Worker, job *cyclone.Job, up *startup) (*run, error) {
 	r.root = root
 	r.log = newJournal(w.Server, job.LastLine, r.secrets(), w.Log)
 	r.log.bound(job.LogLimit, w.Dir)
-	r.pulls = &puller{run: r, pulls: map[string]*pull{}}
+	r.pulls = &puller{run: r, pulls: map[pullKey]*pull{}}
+	r.kept.files = map[string]kept{}
 	r.state = cyclone.Report{
 		Commit: job.Event.Commit, Version: job.Event.Version, Image: job.Event.Image, Config: job.Config,
 		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
@@ -115,6 +121,7 @@ func (r *run) update(change func(s *cyclone.Report)) {
 		st.Steps = slices.Clone(st.Steps)
 		st.FirstLine, st.LastLine = r.log.place(st.FirstLine, st.LastLine)
 	}
+	snapshot.Images = slices.Clone(r.state.Images)
 	snapshot.Deployments = slices.Clone(r.state.Deployments)
 	// An error means that the connection has ended; Server.Done tells.
 	_ = r.Server.Report(snapshot)
@@ -251,6 +258,9 @@ type step struct {
 	run   *run
 	stage cyclone.Stage
 	name  string
+	kept  bool // something of it went to the server: it is not tried again
+	// again reports whether a step that ends with an error is tried again.
+	again func(err error) bool
 }
 
 // set changes the step's state and reports it.

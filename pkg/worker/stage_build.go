@@ -66,9 +66,7 @@ func (r *run) buildImage(ctx context.Context, i int, b cyclone.Build) error {
 			return err
 		}
 		r.built = append(r.built, built{build: b.Name, image: image, tags: b.Tags})
-		if i == 0 {
-			r.update(func(state *cyclone.Report) { state.Image = image })
-		}
+		r.noteImages()
 		return nil
 	})
 }
@@ -125,9 +123,7 @@ func (r *run) pushImage(ctx context.Context, done *built, b cyclone.Build) error
 		}
 		done.image.Digest, done.pushed = digest, true
 		s.say("Pushed %s", done.byDigest())
-		if done == &r.built[0] {
-			r.update(func(state *cyclone.Report) { state.Image = done.image })
-		}
+		r.noteImages()
 		return nil
 	})
 }
@@ -143,13 +139,20 @@ func pushStep(build string) string {
 // has passed its tests.
 func (r *run) pushTags(ctx context.Context, stage cyclone.Stage) error {
 	for _, b := range r.built {
-		if len(b.tags) == 0 || !b.pushed {
+		if len(b.tags) == 0 || !b.pushed || !r.job.Push {
 			continue
 		}
 		err := r.step(ctx, stage, "tags/"+b.build, func(s *step) error {
+			from := b.image.Ref()
+			if b.taken {
+				from = b.byDigest()
+				if err := r.fetchTaken(ctx, s, b); err != nil {
+					return err
+				}
+			}
 			for _, tag := range b.tags {
 				as := b.image.Name + ":" + cyclone.DockerTag(tag)
-				if err := r.Images.Tag(ctx, b.image.Ref(), as); err != nil {
+				if err := r.Images.Tag(ctx, from, as); err != nil {
 					return err
 				}
 				s.say("Pushing %s", as)

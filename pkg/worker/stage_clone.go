@@ -18,7 +18,11 @@ func (r *run) clone(ctx context.Context) error {
 	if err := r.step(ctx, cyclone.StageClone, string(cyclone.StageClone), func(s *step) error { return r.checkOut(ctx, s) }); err != nil {
 		return err
 	}
-	return r.step(ctx, cyclone.StageClone, r.configFile(), func(s *step) error { return r.configure(ctx, s) })
+	err := r.step(ctx, cyclone.StageClone, r.configFile(), func(s *step) error { return r.configure(ctx, s) })
+	if err != nil || !r.takesOver(cyclone.StagePreBuild) {
+		return err
+	}
+	return r.step(ctx, cyclone.StageClone, "results", func(s *step) error { return r.takeOver(ctx, s) })
 }
 
 func (r *run) checkOut(ctx context.Context, s *step) error {
@@ -28,10 +32,7 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	commit, err := cloner.Clone(ctx, cyclone.CloneSpec{
-		URL: repository.URL, Ref: e.Ref, SHA: e.Commit.SHA, Dir: r.tree,
-		Username: r.job.CloneUsername, Password: r.job.ClonePassword, Submodules: true,
-	}, s)
+	commit, err := cloner.Clone(ctx, r.cloneSpec(), s)
 	if err != nil {
 		return err
 	}
@@ -43,6 +44,13 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 		state.Image.Tag = state.Version
 	})
 	return nil
+}
+
+func (r *run) cloneSpec() cyclone.CloneSpec {
+	return cyclone.CloneSpec{
+		URL: r.job.Project.Repository.URL, Ref: r.job.Event.Ref, SHA: r.job.Event.Commit.SHA, Dir: r.tree,
+		Username: r.job.CloneUsername, Password: r.job.ClonePassword, Submodules: true,
+	}
 }
 
 func firstOf(values ...string) string {
@@ -83,8 +91,9 @@ func (r *run) configure(ctx context.Context, s *step) error {
 	}
 	r.log.hide(r.secrets())
 	if r.pipeline.Empty() {
-		r.remark = r.configFile() + " has no stages: nothing was done"
-		s.say("%s", r.remark)
+		remark := r.configFile() + " has no stages: nothing was done"
+		r.remarks = append(r.remarks, remark)
+		s.say("%s", remark)
 	}
 	r.prefetch(ctx)
 	return nil
@@ -120,6 +129,7 @@ func (r *run) understand(data []byte, s *step) error {
 	if !r.job.Project.Trusted {
 		problems = append(problems, manifest.Trusted(pipeline)...)
 	}
+	r.report(problems)
 	var errs []string
 	for _, p := range problems {
 		if s != nil {
@@ -137,6 +147,17 @@ func (r *run) understand(data []byte, s *step) error {
 	}
 	r.pipeline = pipeline
 	return nil
+}
+
+// report tells the server what was found in the file.
+func (r *run) report(problems []cyclone.Problem) {
+	var all []cyclone.Problem
+	for _, p := range problems {
+		p.File = r.configFile()
+		p.Message, p.Hint = r.log.masked(p.Message), r.log.masked(p.Hint)
+		all = append(all, p)
+	}
+	r.update(func(s *cyclone.Report) { s.Problems = all })
 }
 
 func (r *run) secretValues() map[string]string {

@@ -98,7 +98,7 @@ func (r *run) deployImage(s *step, t cyclone.Target) (string, error) {
 	if !isBuilt {
 		return t.Image, nil
 	}
-	b, _, err := r.find(name)
+	b, err := r.find(name)
 	if errors.Is(err, cyclone.ErrNotFound) {
 		return "", failure(s.stage, s.name, "%v", err)
 	}

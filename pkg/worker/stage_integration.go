@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync"
@@ -19,8 +20,10 @@ const (
 // integration starts the services, runs the tests and stops the services.
 func (r *run) integration(ctx context.Context) error {
 	i := r.pipeline.Integration
-	if !r.matches(i.When) {
-		return r.container(ctx, cyclone.StageIntegration, i.Step, "") // notes that it is skipped
+	if run, err := r.shallRun(ctx, i.When, func(string, ...any) {}); err != nil || !run {
+		// It notes that the step is skipped. What is not tested in this event
+		// needs no test to be called latest.
+		return errors.Join(err, r.container(ctx, cyclone.StageIntegration, i.Step, ""), r.pushTags(ctx, cyclone.StageIntegration))
 	}
 	if err := r.up.wait(ctx); err != nil {
 		return engineError(ctx, err)
@@ -75,9 +78,8 @@ type service struct {
 // start starts a service and waits until it is ready.
 func (all *services) start(ctx context.Context, c cyclone.Step) error {
 	return all.run.step(ctx, cyclone.StageIntegration, c.Name, func(s *step) error {
-		if !all.run.matches(c.When) {
-			s.say("Skipped: `when` does not match this event.")
-			return errSkipped
+		if run, err := all.run.shallRun(ctx, c.When, s.say); err != nil || !run {
+			return errors.Join(err, skippedUnless(run))
 		}
 		s.remember(serviceTail)
 		v := &service{step: c, out: s, ended: make(chan struct{}), stopping: make(chan struct{})}
@@ -104,6 +106,9 @@ func (all *services) create(ctx context.Context, v *service) error {
 	}
 	spec, err := r.spec(ctx, v.out, v.step, image, all.network)
 	if err != nil {
+		return err
+	}
+	if err := r.outputs.packed(ctx); err != nil {
 		return err
 	}
 	spec.Labels = r.labels("service")

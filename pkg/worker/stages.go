@@ -17,6 +17,12 @@ type stage struct {
 // handle runs the event from clone to deploy. The first stage that fails ends
 // it; what was to come is skipped.
 func (r *run) handle(ctx context.Context) cyclone.Result {
+	result := r.through(ctx)
+	r.settleOutputs(ctx)
+	return result
+}
+
+func (r *run) through(ctx context.Context) cyclone.Result {
 	if len(r.job.Config) > 0 {
 		// A rerun knows its pipeline before the clone; what is wrong with it is
 		// said where it always is, after the clone.
@@ -71,7 +77,9 @@ func (r *run) todo() []stage {
 }
 
 // allowed reports whether the job lets a stage run.
-func (r *run) allowed(name cyclone.Stage) bool { return slices.Contains(r.job.Stages, name) }
+func (r *run) allowed(name cyclone.Stage) bool {
+	return slices.Contains(r.job.Stages, name) && !r.takesOver(name)
+}
 
 func names(stages []stage) []cyclone.Stage {
 	out := make([]cyclone.Stage, len(stages))

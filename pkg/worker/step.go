@@ -32,27 +32,55 @@ func (r *run) containers(ctx context.Context, stage cyclone.Stage, steps []cyclo
 // the step's own choice.
 func (r *run) container(ctx context.Context, stage cyclone.Stage, c cyclone.Step, network string) error {
 	err := r.step(ctx, stage, c.Name, func(s *step) error {
-		if !r.matches(c.When) {
-			s.say("Skipped: `when` does not match this event.")
-			return errSkipped
+		if run, err := r.shallRun(ctx, c.When, s.say); err != nil || !run {
+			return errors.Join(err, skippedUnless(run))
 		}
 		for try := 0; ; try++ {
+			s.again = func(err error) bool { return try < c.Retries && !s.kept && ctx.Err() == nil && failed(err) }
 			err := r.attempt(ctx, s, c, network)
-			var v *verdict
-			if err == nil || try >= c.Retries || ctx.Err() != nil || !errors.As(err, &v) || v.status == cyclone.StatusError {
+			if !s.again(err) {
 				return err
 			}
 			s.say("%v; trying again (%d of %d)", err, try+1, c.Retries)
 		}
 	})
-	var v *verdict
-	if c.AllowFailure && errors.As(err, &v) && v.status == cyclone.StatusFailure {
-		o := r.log.output(stage, c.Name)
-		o.say("The run goes on: this step may fail.")
-		o.close()
-		return nil
+	if err != nil && c.AllowFailure && ctx.Err() == nil {
+		return r.allow(stage, c.Name, err)
 	}
 	return err
+}
+
+// failed reports whether a step found something wrong: it may run again. One
+// that ran out of time would hardly be quicker then, and what is ours is no
+// matter of the step.
+func failed(err error) bool {
+	var v *verdict
+	return errors.As(err, &v) && v.status == cyclone.StatusFailure
+}
+
+// allow lets the run go on after a step that may fail, for whatever reason of
+// its own: it failed, or ran out of its time.
+func (r *run) allow(stage cyclone.Stage, step string, err error) error {
+	var v *verdict
+	if !errors.As(err, &v) || (v.status != cyclone.StatusFailure && v.status != cyclone.StatusTimeout) {
+		return err
+	}
+	o := r.log.output(stage, step)
+	o.say("The run goes on: this step may fail.")
+	o.close()
+	ended := "failed"
+	if v.status == cyclone.StatusTimeout {
+		ended = "timed out"
+	}
+	r.remarks = append(r.remarks, label(stage, step)+" "+ended+", as it may")
+	return nil
+}
+
+func skippedUnless(run bool) error {
+	if run {
+		return nil
+	}
+	return errSkipped
 }
 
 // attempt runs a step once.
@@ -96,6 +124,10 @@ func (r *run) once(ctx context.Context, s *step, c cyclone.Step, network string)
 		return err
 	}
 	s.set(func(st *cyclone.StepState) { st.Image = firstOf(c.Image, image) })
+	// The container may change the source tree.
+	if err := r.outputs.packed(ctx); err != nil {
+		return err
+	}
 	caches, err := r.openCaches(ctx, s, c, &spec)
 	if err != nil {
 		return err
@@ -114,14 +146,21 @@ func (r *run) contain(ctx context.Context, s *step, c cyclone.Step, spec cyclone
 	if c.Dockerfile == "" || len(c.Commands) > 0 {
 		err = r.runContainer(ctx, s, c, id)
 	}
-	// Reports and artifacts matter most when something went wrong.
-	if kept := r.keep(ctx, s, c, spec, id); err == nil {
-		err = kept
+	var taken []string
+	if err == nil {
+		taken, err = r.takeOutputs(ctx, s, c, spec, id)
 	}
-	if err != nil {
-		return err
+	// Reports and artifacts matter most when something went wrong; but of
+	// several tries the last one's are kept.
+	if !s.again(judge(ctx, s.stage, s.name, err)) {
+		if kept := r.keep(ctx, s, c, spec, id); err == nil {
+			err = kept
+		}
 	}
-	return r.takeOutputs(ctx, s, c, spec, id)
+	if err == nil {
+		r.keepOutputs(ctx, s, taken)
+	}
+	return err
 }
 
 // runContainer runs a container to its end and says what went wrong.

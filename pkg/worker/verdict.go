@@ -106,7 +106,7 @@ func diskFull(err error) bool {
 // result is the result of the run whose stages ended with err.
 func (r *run) result(err error) cyclone.Result {
 	if err == nil {
-		return cyclone.Result{Status: cyclone.StatusSuccess, Reason: r.remark, LastLine: r.log.last()}
+		return cyclone.Result{Status: cyclone.StatusSuccess, Reason: strings.Join(r.remarks, "; "), LastLine: r.log.last()}
 	}
 	var v *verdict
 	if !errors.As(err, &v) {
