@@ -76,7 +76,7 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.retention = &retention.Retention{
-		Projects: st.projects, Events: st.events, Logs: st.logs, Deliveries: st.deliveries, Defaults: s.keep,
+		Projects: st.projects, Events: st.events, Logs: st.logs, Files: st.files, Deliveries: st.deliveries, Defaults: s.keep,
 		Lease: r.lease(st, "retention"), Metrics: counts, Log: log, Now: time.Now,
 	}
 	r.dispatcher = r.dispatch(st, launcher)

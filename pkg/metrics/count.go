@@ -160,6 +160,13 @@ func (m *Metrics) Node(n *cyclone.Node) {
 	}
 }
 
+// Caches notes how much a node keeps between events, in bytes.
+func (m *Metrics) Caches(node string, size cyclone.Size) {
+	if m != nil {
+		m.cacheBytes.WithLabelValues(node).Set(float64(size))
+	}
+}
+
 // NodeLeft forgets a node that this server no longer dispatches for: what it
 // saw last is another server's to say.
 func (m *Metrics) NodeLeft(name string) {
@@ -168,6 +175,7 @@ func (m *Metrics) NodeLeft(name string) {
 	}
 	m.nodeReady.DeleteLabelValues(name)
 	m.nodeCapacity.DeleteLabelValues(name)
+	m.cacheBytes.DeleteLabelValues(name)
 	m.diskFree.DeleteLabelValues(nodePlace(name))
 	m.diskTotal.DeleteLabelValues(nodePlace(name))
 }
@@ -189,6 +197,7 @@ func (m *Metrics) Disk(place string, d cyclone.Disk) {
 const (
 	RemovedEvents     = "events"
 	RemovedLogs       = "logs"
+	RemovedFiles      = "artifacts"
 	RemovedDeliveries = "deliveries"
 )
 

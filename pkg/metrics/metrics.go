@@ -32,6 +32,7 @@ type Metrics struct {
 	lines, bytes, storeErrors                          prometheus.Counter
 	viewers, connected                                 prometheus.Gauge
 	nodeReady, nodeCapacity, diskFree, diskTotal       *prometheus.GaugeVec
+	cacheBytes                                         *prometheus.GaugeVec
 }
 
 // durations are buckets in seconds, from a container's start to a long build.
@@ -85,9 +86,10 @@ func (m *Metrics) work() {
 	m.store = m.histograms("store_seconds", "How long calls of the store took, by kind of call.",
 		[]float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10}, "call")
 	m.storeErrors = m.counters("store_errors_total", "Calls of the store that failed because it could not be reached or written.").WithLabelValues()
-	m.removed = m.counters("retention_removed_total", "What retention removed (events, logs before their events, deliveries).", "kind")
+	m.removed = m.counters("retention_removed_total", "What retention removed (events, logs and artifacts before their events, deliveries).", "kind")
 	m.nodeReady = m.gauges("node_ready", "1 while a node takes work, else 0.", "node")
 	m.nodeCapacity = m.gauges("node_capacity", "How many workers run on a node at once.", "node")
+	m.cacheBytes = m.gauges("cache_bytes", "What a node keeps between events, as of the last look at it.", "node")
 	m.diskFree = m.gauges("disk_free_bytes", "Free space, by place (a node, or the store).", "place")
 	m.diskTotal = m.gauges("disk_total_bytes", "Size of the file system, by place.", "place")
 }

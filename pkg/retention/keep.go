@@ -59,7 +59,7 @@ type rule struct {
 func (r rule) any() bool { return !r.before.IsZero() || r.most > 0 }
 
 // rules are those of one project.
-type rules struct{ events, logs, deliveries rule }
+type rules struct{ events, logs, files, deliveries rule }
 
 // rulesOf are a project's own rules, each missing part the server's.
 func rulesOf(own *cyclone.Retention, server cyclone.Retention, now time.Time) rules {
@@ -85,6 +85,7 @@ func rulesOf(own *cyclone.Retention, server cyclone.Retention, now time.Time) ru
 	return rules{
 		events:     rule(own.Events, server.Events),
 		logs:       rule(own.Logs, server.Logs),
+		files:      rule(own.Files, server.Files),
 		deliveries: rule(own.Deliveries, server.Deliveries),
 	}
 }

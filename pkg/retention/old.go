@@ -26,20 +26,50 @@ type old struct {
 	// newest is the number of the newest event that may go, 0 while none is
 	// known. Events that are created meanwhile cannot push others over it.
 	newest int64
+	// sparing leaves alone what reruns need that are not over yet: the events
+	// in spared.
+	sparing bool
+	spared  map[cyclone.EventID]bool
 }
-
-func (p *run) old(project cyclone.ProjectName, r rule) *old { return &old{project: project, rule: r} }
 
 // goes reports whether the rule lets e go, and e is over in every respect: an
 // event with something still to be told needs all it has.
 func (o *old) goes(e *cyclone.Event) bool {
-	if e.Number > o.newest || !e.Status.Final() || !e.NoticeDue().IsZero() {
+	if e.Number > o.newest || o.spared[e.ID] || !e.Status.Final() || !e.NoticeDue().IsZero() {
 		return false
 	}
 	// Age counts from the end: an event that waited long for an approval is
 	// not old when it is over.
 	before := o.rule.before
 	return e.FinishedAt == nil || e.FinishedAt.Before(before) || !e.CreatedAt.Before(before)
+}
+
+// lookAround finds out which events are to be spared. A rerun that is created
+// afterwards finds out itself what of its base is gone: it is marked before.
+func (o *old) lookAround(ctx context.Context, events cyclone.EventStore) error {
+	if !o.sparing {
+		return nil
+	}
+	spared := map[cyclone.EventID]bool{}
+	q := cyclone.EventQuery{
+		Project: o.project, Page: cyclone.Page{Limit: pageSize},
+		Statuses: []cyclone.Status{cyclone.StatusPending, cyclone.StatusBlocked, cyclone.StatusRunning},
+	}
+	for {
+		l, err := events.List(ctx, q)
+		if err != nil {
+			return fmt.Errorf("look for reruns: %w", err)
+		}
+		for _, e := range l.Items {
+			if e.Run.Base != "" {
+				spared[e.Run.Base] = true
+			}
+		}
+		if q.Cursor = l.Next; l.Next == "" {
+			o.spared = spared
+			return nil
+		}
+	}
 }
 
 // begin finds where the list of what may go begins: the query and how many of
@@ -79,6 +109,9 @@ func (p *run) reach(ctx context.Context, o *old, see func([]*cyclone.Event) (eno
 	if err != nil || !some {
 		return q, nil, err
 	}
+	if err := o.lookAround(ctx, p.Events); err != nil {
+		return q, nil, err
+	}
 	var cursors []string
 	for {
 		if err := p.breathe(ctx); err != nil {
@@ -109,7 +142,7 @@ func (p *run) reach(ctx context.Context, o *old, see func([]*cyclone.Event) (eno
 // back goes through what reach found, the oldest first.
 func (p *run) back(ctx context.Context, q cyclone.EventQuery, cursors []string, o *old, work func(*cyclone.Event) error) error {
 	for _, cursor := range slices.Backward(cursors) {
-		if err := p.breathe(ctx); err != nil {
+		if err := p.pause(ctx, o); err != nil {
 			return err
 		}
 		q.Cursor = cursor
@@ -123,8 +156,11 @@ func (p *run) back(ctx context.Context, q cyclone.EventQuery, cursors []string, 
 				continue
 			}
 			if worked++; worked%batch == 0 {
-				if err := p.breathe(ctx); err != nil {
+				if err := p.pause(ctx, o); err != nil {
 					return err
+				}
+				if !o.goes(e) {
+					continue // a rerun needs it by now
 				}
 			}
 			if err := work(e); err != nil {
@@ -135,7 +171,16 @@ func (p *run) back(ctx context.Context, q cyclone.EventQuery, cursors []string, 
 	return nil
 }
 
-// removeEvents removes the events that are no longer kept, and their logs.
+// pause is made between two batches.
+func (p *run) pause(ctx context.Context, o *old) error {
+	if err := p.breathe(ctx); err != nil {
+		return err
+	}
+	return o.lookAround(ctx, p.Events)
+}
+
+// removeEvents removes the events that are no longer kept, with their logs and
+// files.
 func (p *run) removeEvents(ctx context.Context, o *old, done *int) error {
 	if !o.rule.any() {
 		return nil
@@ -158,13 +203,17 @@ func (p *run) removeEvents(ctx context.Context, o *old, done *int) error {
 	})
 }
 
-// removeEvent removes an event with its log. A store may take the log first,
-// in parts, so that is marked before.
+// removeEvent removes an event with its log and files. A store may take these
+// first, one after the other, so they are marked before.
 func (p *run) removeEvent(ctx context.Context, e *cyclone.Event) (bool, error) {
-	if e.LogLines > 0 {
-		if marked, err := p.mark(ctx, e); err != nil || !marked {
-			return false, err
+	var parts []part
+	for _, part := range []part{p.logs(), p.files()} {
+		if part.had(e) {
+			parts = append(parts, part)
 		}
+	}
+	if marked, err := p.mark(ctx, e, parts...); err != nil || !marked {
+		return false, err
 	}
 	err := p.Events.Delete(ctx, e.ID)
 	switch {

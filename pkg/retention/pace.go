@@ -13,7 +13,7 @@ const (
 	// lookEvery is how often Run asks whether this server leads.
 	lookEvery = 3 * time.Second
 	// thoroughEvery is how often Run goes through all old events, to find the
-	// logs of those that ended long after their neighbours.
+	// logs and files of those that ended long after their neighbours.
 	thoroughEvery = 24 * time.Hour
 	// shortestPause is between two batches of a fast store; of a slow one each
 	// batch is followed by a pause as long as itself, up to longestPause.
@@ -46,6 +46,7 @@ func (r *Retention) Run(ctx context.Context) error {
 			continue // a store that is away is told by whoever needs it now
 		}
 		p := &run{Retention: r, allowed: r.leads, thorough: r.Now().Sub(thorough) >= thoroughEvery}
+		p.quick = !p.thorough
 		if r.once(ctx, p) && p.thorough {
 			thorough = p.now
 		}
@@ -58,7 +59,7 @@ func (r *Retention) Run(ctx context.Context) error {
 func (r *Retention) once(ctx context.Context, p *run) bool {
 	report, err := r.apply(ctx, p)
 	if len(report.Projects) > 0 {
-		r.Log.Info("removed what is no longer kept", "events", report.Events, "logs", report.Logs,
+		r.Log.Info("removed what is no longer kept", "events", report.Events, "logs", report.Logs, "artifacts", report.Files,
 			"deliveries", report.Deliveries, "projects", len(report.Projects), "took", r.Now().Sub(p.now).Round(time.Millisecond))
 	}
 	if err != nil && ctx.Err() == nil && !errors.Is(err, errNotLeading) {

@@ -1,6 +1,6 @@
 // Package retention removes what is older than a project, or the server, says
-// that it is kept: events with their logs, logs before their events, and
-// handled deliveries. It removes the oldest first and never hurries, so that
+// that it is kept: events with their logs and files, logs and files before their
+// events, and handled deliveries. It removes the oldest first and never hurries, so that
 // the queue does not notice.
 //
 // Whatever stops it half way, the next run goes on: nothing is half removed
@@ -29,6 +29,7 @@ type Retention struct {
 	Projects   cyclone.ProjectStore
 	Events     cyclone.EventStore
 	Logs       cyclone.LogStore
+	Files      cyclone.FileStore
 	Deliveries cyclone.DeliveryStore
 	// Defaults hold for each part that a project leaves out; a nil part keeps
 	// for ever, a nil Minimum is 10.
@@ -46,8 +47,9 @@ type Retention struct {
 type run struct {
 	*Retention
 	dry bool
-	// thorough goes through all old events, however many have no log any more.
-	thorough bool
+	// thorough goes through all old events, however many have no log any more;
+	// quick is set when a thorough run was made a short time ago.
+	thorough, quick bool
 	// allowed is asked again and again whether the run may go on.
 	allowed func(context.Context) error
 	now     time.Time
@@ -97,17 +99,21 @@ func hopeless(ctx context.Context, err error) bool {
 func (p *run) project(ctx context.Context, project *cyclone.Project) (cyclone.ProjectRetention, error) {
 	done := cyclone.ProjectRetention{Project: project.Name}
 	rules := rulesOf(project.Retention, p.Defaults, p.now)
-	events := p.old(project.Name, rules.events)
-	logs := p.old(project.Name, rules.logs)
-	failed := p.removeEvents(ctx, events, &done.Events)
-	if hopeless(ctx, failed) {
-		return done, failed
+	events := &old{project: project.Name, rule: rules.events, sparing: true}
+	logs := &old{project: project.Name, rule: rules.logs}
+	files := &old{project: project.Name, rule: rules.files, sparing: true}
+	var failed error
+	for _, step := range []func() error{
+		func() error { return p.removeEvents(ctx, events, &done.Events) },
+		func() error { return p.removeParts(ctx, p.logs(), logs, events, &done.Logs) },
+		func() error { return p.removeParts(ctx, p.files(), files, events, &done.Files) },
+		func() error { return p.pruneDeliveries(ctx, project.Name, rules.deliveries, &done.Deliveries) },
+	} {
+		if failed = errors.Join(failed, step()); hopeless(ctx, failed) {
+			break
+		}
 	}
-	failed = errors.Join(failed, p.removeLogs(ctx, logs, events, &done.Logs))
-	if hopeless(ctx, failed) {
-		return done, failed
-	}
-	return done, errors.Join(failed, p.pruneDeliveries(ctx, project.Name, rules.deliveries, &done.Deliveries))
+	return done, failed
 }
 
 func (p *run) pruneDeliveries(ctx context.Context, project cyclone.ProjectName, r rule, done *int) error {
@@ -126,12 +132,13 @@ func (p *run) pruneDeliveries(ctx context.Context, project cyclone.ProjectName, 
 }
 
 func add(report *cyclone.RetentionReport, done cyclone.ProjectRetention) {
-	if done.Events+done.Logs+done.Deliveries == 0 {
+	if done.Events+done.Logs+done.Files+done.Deliveries == 0 {
 		return
 	}
 	report.Projects = append(report.Projects, done)
 	report.Events += done.Events
 	report.Logs += done.Logs
+	report.Files += done.Files
 	report.Deliveries += done.Deliveries
 }
 
@@ -141,5 +148,6 @@ func (r *Retention) count(p *run, done cyclone.ProjectRetention) {
 	}
 	r.Metrics.Removed(metrics.RemovedEvents, done.Events)
 	r.Metrics.Removed(metrics.RemovedLogs, done.Logs)
+	r.Metrics.Removed(metrics.RemovedFiles, done.Files)
 	r.Metrics.Removed(metrics.RemovedDeliveries, done.Deliveries)
 }

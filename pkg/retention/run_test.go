@@ -65,7 +65,7 @@ func TestRun(t *testing.T) {
 				t.Errorf("round %d left %d events", round, n)
 			}
 		}
-		if text := said.String(); strings.Count(text, "\n") != 2 || strings.Count(text, "events=1 logs=0 deliveries=0") != 2 {
+		if text := said.String(); strings.Count(text, "\n") != 2 || strings.Count(text, "events=1 logs=0 artifacts=0 deliveries=0") != 2 {
 			t.Errorf("two runs that removed something, one that did not:\n%s", text)
 		}
 	})

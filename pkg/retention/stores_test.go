@@ -32,5 +32,5 @@ func onDisk(t *testing.T) stores {
 			t.Error(err)
 		}
 	})
-	return stores{s.Projects, s.Events, s.Logs, s.Deliveries, new(atomic.Int64)}
+	return stores{s.Projects, s.Events, s.Logs, s.Files, s.Deliveries, new(atomic.Int64)}
 }

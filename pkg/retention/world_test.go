@@ -25,18 +25,19 @@ type stores struct {
 	projects   cyclone.ProjectStore
 	events     cyclone.EventStore
 	logs       cyclone.LogStore
+	files      cyclone.FileStore
 	deliveries cyclone.DeliveryStore
 	made       *atomic.Int64 // events
 }
 
 func memory() stores {
 	m := cyclonetest.NewMemory()
-	return stores{m.Projects, m.Events, m.Logs, m.Deliveries, new(atomic.Int64)}
+	return stores{m.Projects, m.Events, m.Logs, m.Files, m.Deliveries, new(atomic.Int64)}
 }
 
 func (s stores) retention(defaults cyclone.Retention) *retention.Retention {
 	return &retention.Retention{
-		Projects: s.projects, Events: s.events, Logs: s.logs, Deliveries: s.deliveries, Defaults: defaults,
+		Projects: s.projects, Events: s.events, Logs: s.logs, Files: s.files, Deliveries: s.deliveries, Defaults: defaults,
 		Log: slog.New(slog.DiscardHandler), Now: func() time.Time { return now },
 	}
 }
