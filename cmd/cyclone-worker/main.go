@@ -1,7 +1,9 @@
 // Command cyclone-worker handles one event and exits. It is started with
 // three values in its environment: CYCLONE_SERVER_URL, CYCLONE_WORKER_ID and
 // CYCLONE_WORKER_TOKEN; CYCLONE_ENGINE_HOST makes it use an engine that runs
-// already instead of one of its own.
+// already instead of one of its own. CYCLONE_CACHE_DIR and CYCLONE_WORK_DIR say
+// what lasts between the events of a project: cached paths, and the data of the
+// worker's own engine.
 //
 // Exit codes: 0 the server has the result; 1 it could not be delivered or
 // there was no job; 2 wrong settings; 3 the attempt is over (another worker
@@ -53,6 +55,7 @@ func main() {
 // settings are the worker's.
 type settings struct {
 	server, id, token, engine string
+	cacheDir, workDir         string
 }
 
 // read reads the settings and takes the token out of the environment, which
@@ -63,6 +66,8 @@ func (s *settings) read(args []string) error {
 	set.Text(&s.id, "worker-id", "", "this worker's id")
 	set.Secret(&s.token, "worker-token", "this worker's one-time token")
 	set.Text(&s.engine, "engine-host", "", "use this Docker engine (unix:///var/run/docker.sock) instead of an own one")
+	set.Text(&s.cacheDir, "cache-dir", "", "the folder with the cached paths of the event's project; empty for none")
+	set.Text(&s.workDir, "work-dir", "", "the folder for the source tree, where the own engine's data folder lasts between events; empty where it does not")
 	for name, value := range map[string]*string{
 		"CYCLONE_SERVER_URL": &s.server, "CYCLONE_WORKER_ID": &s.id, "CYCLONE_WORKER_TOKEN": &s.token,
 	} {
@@ -122,7 +127,7 @@ func work(ctx context.Context, s settings, log *slog.Logger) error {
 	if err != nil {
 		return err
 	}
-	dir, err := folder(s.engine == "")
+	dir, err := folder(s.workDir, s.engine == "")
 	if err != nil {
 		return err
 	}
@@ -132,10 +137,15 @@ func work(ctx context.Context, s settings, log *slog.Logger) error {
 	engine := worker.NewEngine(ownSocket, api.Ready, log)
 	if s.engine != "" {
 		engine = worker.SharedEngine(api.Ready, log)
+	} else if s.workDir != "" {
+		engine.Data = api
 	}
 	w := &worker.Worker{
 		Server: server, Engine: engine, Containers: api, Images: api.Images(), Networks: api,
 		Cloner: cloner, Deployer: &kubernetes.Deployer{}, Dir: dir, Log: log,
+	}
+	if s.cacheDir != "" {
+		w.Cache = &worker.Cache{Dir: s.cacheDir, Direct: s.engine != ""}
 	}
 	var connected sync.WaitGroup
 	defer connected.Wait()
@@ -145,11 +155,10 @@ func work(ctx context.Context, s settings, log *slog.Logger) error {
 	return w.Run(ctx)
 }
 
-// folder makes the folder of the source tree. With an own engine it is on the
-// engine's volume: its disk is the fast one, and goes with the container.
-func folder(own bool) (string, error) {
-	parent := ""
-	if own {
+// folder makes the folder of the source tree. With an own engine whose volume
+// goes with the container it is there: that disk is the fast one.
+func folder(parent string, own bool) (string, error) {
+	if parent == "" && own {
 		parent = filepath.Join(ownData, "cyclone")
 		if err := os.MkdirAll(parent, 0o755); err != nil { //#nosec G301 -- steps of any user must get through
 			return "", fmt.Errorf("make the worker's folder: %w", err)

@@ -55,6 +55,10 @@ type Dispatcher struct {
 	// CPUs and Memory limit workers of projects that name no limits; 0 is none.
 	CPUs   float64
 	Memory cyclone.Size
+	// NoCache launches workers without caches, and removes those there are.
+	NoCache bool
+	// CacheTotal is how much the node may keep between events; 0 is no limit.
+	CacheTotal cyclone.Size
 	// Metrics is optional.
 	Metrics *metrics.Metrics
 	Log     *slog.Logger
@@ -78,6 +82,7 @@ type Dispatcher struct {
 	inHand map[cyclone.WorkerID]bool
 	// sweeping is set while leftovers are removed.
 	sweeping bool
+	caches   janitor
 	busy     sync.WaitGroup // launches, removals and sweeps on their way
 }
 
@@ -229,6 +234,7 @@ func (d *Dispatcher) round(ctx context.Context, deaf time.Time) error {
 	d.reap(ctx, running, lost, gone, deaf)
 	d.removeOrphans(ctx, running, workers)
 	d.sweepNow(ctx)
+	d.tidyNow(ctx)
 	if err := d.beat(ctx); err != nil {
 		return err
 	}

@@ -37,6 +37,9 @@ func (d *Dispatcher) launchNext(ctx context.Context, c *candidate) error {
 		ID: id, Event: e.ID, Project: e.Project, Attempt: e.Worker.Attempt, Token: token,
 		CPUs: cmp.Or(limits.CPUs, d.CPUs), Memory: cmp.Or(limits.Memory, d.Memory),
 	}
+	if !d.NoCache {
+		spec.Cache = &cyclone.CacheUse{Epoch: cacheEpoch(c.project), ReadOnly: e.FromFork()}
+	}
 	d.take(id)
 	d.busy.Go(func() {
 		defer d.drop(id)

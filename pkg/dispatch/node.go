@@ -63,9 +63,13 @@ func (d *Dispatcher) examine(ctx context.Context) (*cyclone.Node, error) {
 	if err != nil && !errors.Is(err, cyclone.ErrNotFound) {
 		return nil, fmt.Errorf("find node %s: %w", d.Node, err)
 	}
-	if err == nil && stored.Drain {
-		drain(n)
+	if err == nil {
+		d.recall(stored.Caches)
+		if stored.Drain {
+			drain(n)
+		}
 	}
+	n.Caches = d.seenCaches()
 	return n, nil
 }
 

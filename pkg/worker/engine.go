@@ -40,7 +40,15 @@ type Engine struct {
 	// Containerd and Dockerd are the programs. An empty Containerd leaves it
 	// to dockerd to start one.
 	Containerd, Dockerd string
-	Log                 *slog.Logger
+	// Data is set when Root lasts between the project's events, which use it
+	// one at a time: it readies Root for the next one. Nil for a Root that
+	// goes with the worker.
+	Data dataKeeper
+	Log  *slog.Logger
+
+	mark   dataMark // of Root, while this worker has it
+	lock   *os.File // on Root; nil while it is not this worker's
+	wiping sync.WaitGroup
 
 	mu       sync.Mutex
 	children []*child
@@ -65,7 +73,15 @@ func SharedEngine(ready func(context.Context) error, log *slog.Logger) *Engine {
 // Prepare starts what needs no configuration, so that it comes up while the
 // worker still connects.
 func (e *Engine) Prepare() error {
-	if e.Shared || e.Containerd == "" {
+	if e.Shared {
+		return nil
+	}
+	if e.Data != nil {
+		if err := e.claimData(); err != nil {
+			return err
+		}
+	}
+	if e.Containerd == "" {
 		return nil
 	}
 	config, err := e.containerdConfig()
@@ -283,13 +299,21 @@ var errEngineStopped = errors.New("the Docker engine was stopped")
 
 // Stop ends the engine, dockerd before containerd.
 func (e *Engine) Stop() {
-	e.fail(errEngineStopped)
+	e.stopChildren()
+	e.wiping.Wait()
+}
+
+// stopChildren ends the engine; false when that took force, or when it had
+// ended by itself.
+func (e *Engine) stopChildren() bool {
+	gentle := e.fail(errEngineStopped)
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	for i := len(e.children) - 1; i >= 0; i-- {
-		e.children[i].stop()
+		gentle = e.children[i].stop() && gentle
 	}
 	e.children = nil
+	return gentle
 }
 
 // quote is the end of the daemons' log for a message.
@@ -314,13 +338,16 @@ type child struct {
 	ended chan struct{}
 }
 
-func (c *child) stop() {
+// stop ends a child; false when it had to be killed.
+func (c *child) stop() bool {
 	// It may have ended already; then there is nobody to tell.
 	_ = c.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-c.ended:
+		return true
 	case <-time.After(engineStop):
 		_ = c.cmd.Process.Kill()
 		<-c.ended
+		return false
 	}
 }

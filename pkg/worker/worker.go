@@ -38,7 +38,7 @@ type server interface {
 	Err() error
 }
 
-// Worker handles one event. All fields must be set.
+// Worker handles one event. All fields must be set, but Cache.
 type Worker struct {
 	Server     server
 	Engine     *Engine
@@ -51,7 +51,9 @@ type Worker struct {
 	// Dir is an empty folder for the source tree. The engine must see it under
 	// the same path.
 	Dir string
-	Log *slog.Logger
+	// Cache is what is kept between the project's events; nil for nothing.
+	Cache *Cache
+	Log   *slog.Logger
 
 	space func(path string) (free, size uint64, err error) // nil: the system's answer
 }
@@ -107,6 +109,7 @@ func (w *Worker) handle(ctx context.Context, job *cyclone.Job, up *startup) erro
 	if err != nil {
 		return w.finish(ctx, cyclone.Result{Status: cyclone.StatusError, Reason: err.Error(), LastLine: job.LastLine})
 	}
+	defer r.caches.closing.Wait()
 	logCtx, dropLog := context.WithCancel(context.WithoutCancel(ctx))
 	var sending sync.WaitGroup
 	sending.Go(func() { r.log.run(logCtx) })
@@ -250,10 +253,12 @@ func (r *run) cleanUp() {
 		}
 	default: // the engine never came up: nothing was made
 	}
+	r.dropCaches()
+	r.putAway(ctx)
 	if err := r.root.Close(); err != nil {
 		r.Log.Warn("cannot close the source tree", "error", err)
 	}
-	if err := os.RemoveAll(r.tree); err != nil {
+	if err := errors.Join(os.RemoveAll(r.tree), os.RemoveAll(r.aux)); err != nil {
 		r.Log.Warn("cannot remove the source tree", "error", err)
 	}
 }

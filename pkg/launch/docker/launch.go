@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"strings"
 	"sync"
+	"time"
 
 	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
@@ -67,6 +68,9 @@ type Launcher struct {
 	decided Privileged // what PrivilegedAuto turned out to be
 	cpus    float64    // of the host; 0 while unknown
 	folder  string     // of the engine; empty while unknown
+
+	used     map[string]time.Time // when caches were last used
+	reserved map[string]bool      // engines' volumes of containers that are being made
 }
 
 var _ cyclone.Launcher = (*Launcher)(nil)
@@ -104,13 +108,18 @@ func (l *Launcher) Launch(ctx context.Context, w cyclone.WorkerSpec) error {
 	if err := l.limit(ctx, api, &w); err != nil {
 		return l.failed(err, w.ID)
 	}
+	c, release, err := l.caches(ctx, api, w)
+	defer release()
+	if err != nil {
+		return l.failed(err, w.ID)
+	}
 	switch l.mode() {
 	case PrivilegedTrue:
-		err = l.start(ctx, api, w, privileged)
+		err = l.start(ctx, api, w, c, privileged)
 	case PrivilegedFalse:
-		err = l.start(ctx, api, w, explicit)
+		err = l.start(ctx, api, w, c, explicit)
 	default:
-		err = l.find(ctx, api, w)
+		err = l.find(ctx, api, w, c)
 	}
 	return l.failed(err, w.ID)
 }
@@ -128,8 +137,8 @@ func (l *Launcher) mode() Privileged {
 // find launches a worker while it is unknown whether the host allows
 // privileged containers, and remembers what it learns. The failed attempt does
 // no harm: its container never ran.
-func (l *Launcher) find(ctx context.Context, api *client.Client, w cyclone.WorkerSpec) error {
-	err := l.start(ctx, api, w, privileged)
+func (l *Launcher) find(ctx context.Context, api *client.Client, w cyclone.WorkerSpec, c caches) error {
+	err := l.start(ctx, api, w, c, privileged)
 	if err == nil {
 		l.decide(PrivilegedTrue)
 		return nil
@@ -137,7 +146,7 @@ func (l *Launcher) find(ctx context.Context, api *client.Client, w cyclone.Worke
 	if !refused(err) {
 		return err
 	}
-	if eerr := l.start(ctx, api, w, explicit); eerr != nil {
+	if eerr := l.start(ctx, api, w, c, explicit); eerr != nil {
 		return fmt.Errorf("%w; and privileged: %w", eerr, err)
 	}
 	l.decide(PrivilegedFalse)
@@ -163,8 +172,8 @@ func refused(err error) bool {
 }
 
 // start makes and starts the container of a worker.
-func (l *Launcher) start(ctx context.Context, api *client.Client, w cyclone.WorkerSpec, rights func(*container.HostConfig)) error {
-	config, host := l.configs(w)
+func (l *Launcher) start(ctx context.Context, api *client.Client, w cyclone.WorkerSpec, c caches, rights func(*container.HostConfig)) error {
+	config, host := l.configs(w, c)
 	rights(host)
 	made, err := api.ContainerCreate(ctx, config, host, nil, nil, "cyclone-worker-"+string(w.ID))
 	if err != nil {

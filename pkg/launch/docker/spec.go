@@ -21,21 +21,22 @@ const (
 )
 
 // configs translates a worker into the engine's words, but for its rights.
-func (l *Launcher) configs(w cyclone.WorkerSpec) (*container.Config, *container.HostConfig) {
+func (l *Launcher) configs(w cyclone.WorkerSpec, c caches) (*container.Config, *container.HostConfig) {
 	labels := l.labels(w)
+	mounts, env := c.mounts(labels)
 	config := &container.Config{
 		Image:  l.Image,
 		Labels: labels,
-		Env: []string{
+		Env: append([]string{
 			"CYCLONE_SERVER_URL=" + l.serverURL(),
 			"CYCLONE_WORKER_ID=" + string(w.ID),
 			"CYCLONE_WORKER_TOKEN=" + w.Token,
-		},
+		}, env...),
 	}
 	host := &container.HostConfig{
 		NetworkMode: container.NetworkMode(l.Network),
 		ExtraHosts:  l.ExtraHosts,
-		Mounts:      []mount.Mount{storage(labels)},
+		Mounts:      mounts,
 		// The worker's own few lines, for Detail; a run's output never comes
 		// here. Set explicitly, since only this driver can be read back.
 		LogConfig:     container.LogConfig{Type: "json-file", Config: map[string]string{"max-size": "5m"}},
@@ -64,10 +65,10 @@ func (l *Launcher) labels(w cyclone.WorkerSpec) map[string]string {
 	}
 }
 
-// storage is an anonymous volume, which the engine removes with its container,
-// and which carries our labels in case it ever does not.
-func storage(labels map[string]string) mount.Mount {
-	return mount.Mount{Type: mount.TypeVolume, Target: storageDir, VolumeOptions: &mount.VolumeOptions{Labels: labels}}
+// anonymous is a volume that the engine removes with its container, and which
+// carries our labels in case it ever does not.
+func anonymous(target string, labels map[string]string) mount.Mount {
+	return mount.Mount{Type: mount.TypeVolume, Target: target, VolumeOptions: &mount.VolumeOptions{Labels: labels}}
 }
 
 // serverURL is what the worker is told.

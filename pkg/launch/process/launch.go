@@ -166,6 +166,9 @@ func (l *Launcher) environment(dir string, w cyclone.WorkerSpec) []string {
 		"TMPDIR=" + filepath.Join(dir, "tmp"),
 	}
 	env = append(env, l.Environment...)
+	if dir := l.cacheDir(w); dir != "" {
+		env = append(env, "CYCLONE_CACHE_DIR="+dir)
+	}
 	return append(env,
 		"CYCLONE_SERVER_URL="+l.ServerURL,
 		"CYCLONE_WORKER_ID="+string(w.ID),
