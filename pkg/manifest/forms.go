@@ -53,6 +53,9 @@ func constrained(types any, patterns ...string) object {
 	return out
 }
 
+// like is text that matches a pattern.
+func like(pattern string) object { return object{"type": "string", "pattern": pattern} }
+
 // exactly anchors a pattern; blanks around are dropped when a value is read.
 func exactly(pattern string) string { return `^\s*(?:` + pattern + `)\s*$` }
 
@@ -115,10 +118,10 @@ var (
 // imageForm is an image to run.
 func imageForm(built bool) object {
 	if !built {
-		return with(expandable(anyImage), "not", object{"pattern": lowerBuilt})
+		return with(expandable(anyImage), "not", like(lowerBuilt))
 	}
 	out := expandable(anyImage, anyBuilt)
-	out["if"], out["then"] = object{"pattern": lowerBuilt}, object{"pattern": anyBuilt}
+	out["if"], out["then"] = like(lowerBuilt), object{"pattern": anyBuilt}
 	return out
 }
 
@@ -171,7 +174,7 @@ var forms = map[string]form{
 	"image":            {"name of an image", imageForm(false)},
 	"image_or_built":   {"name of an image, or `BUILT_IMAGE`", imageForm(true)},
 	"built_image":      {"`BUILT_IMAGE` or `BUILT_IMAGE.<name>`", expandable(anyBuilt)},
-	"image_name":       {"name without a tag", with(expandable(anyName), "not", object{"pattern": lowerBuilt})},
+	"image_name":       {"name without a tag", with(expandable(anyName), "not", like(lowerBuilt))},
 	"commands":         {"list, or text", oneOrMore(scalar(notBlank))},
 	"environment":      {"list of `KEY=value`, or map", environmentForm()},
 	"volumes":          {"list, or text", oneOrMore(constrained("string", exactly(`(?:\.|\./[^:]*|/[^:]*):/[^:]*[^:/][^:]*(?::ro)?`)))},
@@ -193,7 +196,7 @@ var forms = map[string]form{
 	"globs":            {"list, or text", oneOrMore(scalar(`[^!\s]|!.*!`))},
 	"cache":            {"list, or text", oneOrMore(scalar(notBlank))},
 	"path":             {"path", scalar(references, `^\s*[^/\\\s][^\\]*$`)},
-	"inner_path":       {"path", with(scalar(references, `^\s*[^/\\\s][^\\]*$`), "not", object{"pattern": `^\s*\.\.(?:/|\s*$)`})},
+	"inner_path":       {"path", with(scalar(references, `^\s*[^/\\\s][^\\]*$`), "not", like(`^\s*\.\.(?:/|\s*$)`))},
 	"outputs":          {"list, or text", oneOrMore(scalar(exactly(`[^:]+(?::[^:]+)?`), notBlank))},
 	"template":         {"text", expandable()},
 	"tags":             {"list, or text", oneOrMore(with(expandable(exactly(bare(reference.TagRegexp.String()))), "minimum", 0))},

@@ -106,6 +106,8 @@ func stepForm(r role) object {
 	case rolePreBuild:
 		instead["image"] = without("context_dir", "dockerfile_name")
 		out["anyOf"] = []any{needs("image"), needs("context_dir"), needs("dockerfile_name")}
+	case roleIntegration:
+		out["dependentRequired"] = object{"links": []string{"services"}}
 	case rolePostBuild, roleService:
 		out["required"] = []string{"image"}
 	}
