@@ -121,77 +121,6 @@ func (a *app) showEvents(list client.EventList) error {
 	return a.table("ID PROJECT NUMBER STATUS TRIGGER SOURCE COMMIT TOOK CREATED MESSAGE", rows)
 }
 
-func (a *app) eventShow() *cobra.Command {
-	c := &cobra.Command{Use: "show EVENT", Short: "Show an event", Args: named("EVENT")}
-	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
-		e, err := c.Event(cmd.Context(), cyclone.EventID(args[0]))
-		if err != nil {
-			return err
-		}
-		if a.json {
-			return a.printJSON(e)
-		}
-		return a.showEvent(&e.Value)
-	})
-	return c
-}
-
-func (a *app) showEvent(e *cyclone.Event) error {
-	err := a.facts(
-		"ID", string(e.ID), "Project", fmt.Sprintf("%s #%d", e.Project, e.Number), "Status", string(e.Status), "Reason", e.Reason,
-		"Trigger", strings.TrimSpace(string(e.Trigger.Kind)+" "+e.Trigger.Actor), "Parent", string(e.Trigger.Parent),
-		"Source", e.Source(), "Commit", e.Commit.SHA, "Message", firstLine(e.Commit.Message), "Author", e.Commit.Author,
-		"Version", e.Version, "Image", image(e.Image), "Digest", e.Image.Digest, "Worker", string(e.Worker.ID),
-		"Created", clock(e.CreatedAt), "Started", clockOf(e.StartedAt), "Finished", clockOf(e.FinishedAt),
-		"Took", took(e.StartedAt, e.FinishedAt), "Log lines", fmt.Sprint(e.LogLines))
-	if err != nil {
-		return err
-	}
-	if err := a.showStages(e); err != nil {
-		return err
-	}
-	if f := e.Error; f != nil {
-		return a.printf("\n%s\n", oneLine(fmt.Sprintf("failed: stage %s, step %s, command %q, exit code %d: %s", f.Stage, f.Step, f.Command, f.ExitCode, f.Message)))
-	}
-	return nil
-}
-
-// image is name:tag, "" while nothing was built.
-func image(i cyclone.Image) string {
-	if i.Tag == "" {
-		return ""
-	}
-	return i.Ref()
-}
-
-// showStages prints the tables of stages and deployments.
-func (a *app) showStages(e *cyclone.Event) error {
-	if len(e.Stages) > 0 {
-		var rows [][]string
-		for _, s := range e.Stages {
-			rows = append(rows, []string{string(s.Name), string(s.Status), took(s.StartedAt, s.FinishedAt), fmt.Sprintf("%d-%d", s.FirstLine, s.LastLine)})
-		}
-		if err := a.section("STAGE STATUS TOOK LINES", rows); err != nil {
-			return err
-		}
-	}
-	if len(e.Deployments) == 0 {
-		return nil
-	}
-	var rows [][]string
-	for _, d := range e.Deployments {
-		rows = append(rows, []string{d.Cluster, d.Namespace, d.Deployment, string(d.Status), d.Image, d.Error})
-	}
-	return a.section("CLUSTER NAMESPACE DEPLOYMENT STATUS IMAGE ERROR", rows)
-}
-
-func (a *app) section(head string, rows [][]string) error {
-	if err := a.printf("\n"); err != nil {
-		return err
-	}
-	return a.table(head, rows)
-}
-
 func (a *app) eventApprove() *cobra.Command {
 	c := &cobra.Command{Use: "approve EVENT", Short: "Let a blocked event run", Args: named("EVENT")}
 	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
@@ -221,8 +150,12 @@ func (a *app) eventCancel() *cobra.Command {
 func (a *app) eventRerun() *cobra.Command {
 	var from string
 	var wait bool
-	c := &cobra.Command{Use: "rerun EVENT", Short: "Make a new event of the same commit and file", Args: named("EVENT")}
-	c.Flags().StringVar(&from, "from", "", "stage to begin at")
+	c := &cobra.Command{
+		Use: "rerun EVENT", Short: "Make a new event of the same commit and file", Args: named("EVENT"),
+		Long: "Make a new event of the same commit and file. With --from it begins at that stage,\n" +
+			"with the image and the outputs that the earlier event made.",
+	}
+	c.Flags().StringVar(&from, "from", "", "stage to begin at (default: run all)")
 	c.Flags().BoolVar(&wait, "wait", false, "print the log and wait for the end")
 	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
 		stages, err := stageList([]string{from})

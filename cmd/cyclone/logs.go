@@ -86,6 +86,16 @@ func (a *app) ended(e *cyclone.Event) error {
 	if err := a.showStages(e); err != nil {
 		return err
 	}
+	if found := tests(e.Tests); found != "" {
+		if err := a.printf("\ntests %s\n", found); err != nil {
+			return err
+		}
+	}
+	if kept := artifacts(e); kept != "" {
+		if err := a.printf("\nartifacts %s\n", oneLine(kept)); err != nil {
+			return err
+		}
+	}
 	text := fmt.Sprintf("%s #%d %s", e.Project, e.Number, e.Status)
 	if e.Reason != "" {
 		text += ": " + e.Reason

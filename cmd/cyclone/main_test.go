@@ -57,6 +57,7 @@ func newAPI(t *testing.T) *api {
 	answer("POST", "/events/01event/rerun", running)
 	answer("POST", "/events/01event/approve", fmt.Sprintf(event, "pending", "approved by alice", "pending"))
 	answerOperations(answer)
+	answerFiles(r, answer)
 	answer("GET", "/clusters", list(cluster))
 	answer("POST", "/clusters", cluster)
 	answer("GET", "/clusters/prod", cluster)
@@ -64,7 +65,7 @@ func newAPI(t *testing.T) *api {
 	answer("POST", "/clusters/down/check", `{"ok":false,"message":"no route to host"}`)
 	answer("GET", "/projects/orders/secrets", list(secret))
 	answer("PUT", "/projects/orders/secrets/KEY", secret)
-	for _, path := range []string{"/projects/orders", "/clusters/prod", "/projects/orders/secrets/KEY", "/nodes/old"} {
+	for _, path := range []string{"/projects/orders", "/clusters/prod", "/projects/orders/secrets/KEY", "/nodes/old", "/projects/orders/cache"} {
 		r.HandleFunc("/api/v1"+path, func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }).Methods("DELETE")
 	}
 	r.HandleFunc("/api/v1/events/01event", a.event)

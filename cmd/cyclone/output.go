@@ -3,6 +3,7 @@ package main
 import (
 	"encoding/json"
 	"fmt"
+	"regexp"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -71,8 +72,14 @@ func (a *app) more(shown, total int, next string) {
 
 // oneLine takes from text what could break a table or command a terminal:
 // commit messages and names come from anybody.
-func oneLine(s string) string {
-	return strings.TrimSpace(strings.Map(func(r rune) rune {
+func oneLine(s string) string { return strings.TrimSpace(harmless(s)) }
+
+// colours are the sequences by which programs colour a terminal.
+var colours = regexp.MustCompile("\x1b\\[[0-9;?]*[ -/]*[@-~]")
+
+// harmless is oneLine for text whose blanks at the beginning mean something.
+func harmless(s string) string {
+	return strings.Map(func(r rune) rune {
 		switch {
 		case r == '\t', r == '\n', r == '\r':
 			return ' '
@@ -80,7 +87,7 @@ func oneLine(s string) string {
 			return -1
 		}
 		return r
-	}, s))
+	}, colours.ReplaceAllString(s, ""))
 }
 
 func firstLine(s string) string {

@@ -79,6 +79,20 @@ func TestCalls(t *testing.T) {
 		{"rerun", func(ctx context.Context, c *client.Client) (any, error) {
 			return c.RerunEvent(ctx, "01e", "integration")
 		}, asked{"POST", "/api/v1/events/01e/rerun", "", `{"from":"integration"}`}},
+		{"artifacts", func(ctx context.Context, c *client.Client) (any, error) {
+			return c.Artifacts(ctx, "01e", cyclone.Page{Limit: 5})
+		}, asked{"GET", "/api/v1/events/01e/artifacts?limit=5", "", ""}},
+		{"artifact", func(ctx context.Context, c *client.Client) (any, error) {
+			return nil, c.Artifact(ctx, "01e", "a b/c?d%", io.Discard)
+		}, asked{"GET", "/api/v1/events/01e/artifacts/a%20b/c%3Fd%25", "", ""}},
+		{"report", func(ctx context.Context, c *client.Client) (any, error) { return c.Report(ctx, "01e", "") }, asked{"GET", "/api/v1/events/01e/reports", "", ""}},
+		{"failed tests", func(ctx context.Context, c *client.Client) (any, error) {
+			return c.Report(ctx, "01e", cyclone.TestFailed)
+		}, asked{"GET", "/api/v1/events/01e/reports?status=failed", "", ""}},
+		{"cache", func(ctx context.Context, c *client.Client) (any, error) {
+			return c.Cache(ctx, "orders", cyclone.Page{})
+		}, asked{"GET", "/api/v1/projects/orders/cache", "", ""}},
+		{"clear cache", func(ctx context.Context, c *client.Client) (any, error) { return nil, c.ClearCache(ctx, "orders") }, asked{"DELETE", "/api/v1/projects/orders/cache", "", ""}},
 		{"create cluster", func(ctx context.Context, c *client.Client) (any, error) {
 			return c.CreateCluster(ctx, map[string]any{"name": "prod"})
 		}, asked{"POST", "/api/v1/clusters", "", `{"name":"prod"}`}},
@@ -234,5 +248,26 @@ func TestLog(t *testing.T) {
 	defer s.Close()
 	if err := dial(t, s.URL).Log(t.Context(), "01e", client.LogQuery{}, io.Discard); !errors.Is(err, cyclone.ErrUnavailable) {
 		t.Errorf("half a log: %v", err)
+	}
+}
+
+// An artifact that breaks off is not taken for a whole one, and who cannot
+// write it is told so.
+func TestArtifactBreaksOff(t *testing.T) {
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Length", "10")
+		_, _ = io.WriteString(w, "half")
+		_ = http.NewResponseController(w).Flush()
+		panic(http.ErrAbortHandler)
+	}))
+	t.Cleanup(s.Close)
+	var got bytes.Buffer
+	if err := dial(t, s.URL).Artifact(t.Context(), "01e", "a", &got); !errors.Is(err, cyclone.ErrUnavailable) {
+		t.Errorf("%v after %q", err, &got)
+	}
+	closed, w := io.Pipe()
+	_ = closed.Close()
+	if err := dial(t, s.URL).Artifact(t.Context(), "01e", "a", w); !errors.Is(err, io.ErrClosedPipe) {
+		t.Errorf("%v", err)
 	}
 }
