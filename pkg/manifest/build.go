@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -26,16 +25,6 @@ var buildKeys = map[string]func(v value, b *cyclone.Build){
 	"retries":         func(v value, b *cyclone.Build) { b.Retries = v.integer(0, maxRetries) },
 }
 
-// keysOfBuild lists buildKeys.
-func keysOfBuild() []string {
-	out := make([]string, 0, len(buildKeys))
-	for name := range buildKeys {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
-}
-
 // builds reads the build stage: one build or a map of name -> build.
 func (p *parser) builds(v value) []cyclone.Build {
 	if isNull(v.node) {
@@ -48,7 +37,7 @@ func (p *parser) builds(v value) []cyclone.Build {
 		return own || step
 	}
 	var out []cyclone.Build
-	for _, part := range v.parts(known, keysOfBuild()) {
+	for _, part := range v.parts(known, keysOfTable(buildKeys)) {
 		if b, ok := p.build(part); ok {
 			out = append(out, b)
 		}
@@ -85,12 +74,12 @@ func (v value) readBuildKey(b *cyclone.Build) {
 	read, known := buildKeys[v.name]
 	step, other := stepKeys[v.name]
 	switch {
-	case !known && v.node.Kind == yaml.MappingNode && !other && suggest(v.name, keysOfBuild()) == "":
+	case !known && v.node.Kind == yaml.MappingNode && !other && suggest(v.name, keysOfTable(buildKeys)) == "":
 		v.mixed()
 	case !known && other && step.roles != rolePreBuild:
 		v.title().errorf("it is a key of "+step.roles.names(), "is not a key of build")
 	case !known:
-		v.unknown("build", keysOfBuild())
+		v.unknown("build", keysOfTable(buildKeys))
 	case read != nil:
 		read(v, b)
 	}

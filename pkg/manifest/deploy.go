@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"slices"
 	"strings"
 
 	"gopkg.in/yaml.v3"
@@ -28,16 +27,6 @@ var targetKeys = map[string]func(v value, t *cyclone.Target){
 	"manifest":   func(v value, t *cyclone.Target) { t.Manifest = v.inside(".") },
 	"timeout":    func(v value, t *cyclone.Target) { t.Timeout = v.duration() },
 	"rollback":   func(v value, t *cyclone.Target) { t.NoRollback = !v.booleanOr(true) },
-}
-
-// keysOfTarget lists targetKeys.
-func keysOfTarget() []string {
-	out := make([]string, 0, len(targetKeys))
-	for name := range targetKeys {
-		out = append(out, name)
-	}
-	slices.Sort(out)
-	return out
 }
 
 // targets reads the deploy stage.
@@ -72,14 +61,7 @@ func (p *parser) target(v value) (cyclone.Target, bool) {
 		p.secrets = secrets.secretNames(true)
 		out.Secrets = p.secrets
 	}
-	for _, k := range b.keys {
-		switch read, known := targetKeys[k.name]; {
-		case !known:
-			k.unknown("a deploy target", keysOfTarget())
-		case read != nil:
-			read(k, &out)
-		}
-	}
+	readKeys(b, "a deploy target", targetKeys, &out)
 	b.checkTarget(&out)
 	return out, true
 }

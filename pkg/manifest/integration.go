@@ -96,18 +96,14 @@ func (p *parser) checkLinks(b block, out *cyclone.Integration) {
 // checkLinks reports links of one container to services that do not exist.
 func (b block) checkLinks(names []string) {
 	v, ok := b.find("links")
-	if !ok || v.node.Kind != yaml.ScalarNode && v.node.Kind != yaml.SequenceNode || isNull(v.node) {
+	if !ok {
 		return
 	}
-	quiet := v
-	quiet.p = &parser{} // what is wrong with the list itself was reported when it was read
-	for _, item := range quiet.items() {
-		text, ok := item.word()
+	v.eachWord(func(item value, text string) {
 		service, _, _ := strings.Cut(text, ":")
-		if !ok || service == "" || slices.Contains(names, service) {
-			continue
+		if service == "" || slices.Contains(names, service) {
+			return
 		}
-		item.p = v.p
 		hint := "the services are: " + strings.Join(names, ", ")
 		if near := suggest(service, names); near != "" {
 			hint = `did you mean "` + near + `"?`
@@ -116,7 +112,14 @@ func (b block) checkLinks(names []string) {
 			hint = "add it below services"
 		}
 		item.errorf(hint, "there is no service named %s", quote(service))
-	}
+	})
+}
+
+// waitKeys are the keys of wait_for.
+var waitKeys = map[string]func(v value, w *cyclone.WaitFor){
+	"port":    func(v value, w *cyclone.WaitFor) { w.Port = v.integer(1, 65535) },
+	"http":    func(v value, w *cyclone.WaitFor) { w.HTTP = v.httpPath() },
+	"timeout": func(v value, w *cyclone.WaitFor) { w.Timeout = v.duration() },
 }
 
 // waitFor reads when a service counts as ready.
@@ -126,18 +129,7 @@ func (v value) waitFor() *cyclone.WaitFor {
 		return nil
 	}
 	out := &cyclone.WaitFor{}
-	for _, k := range b.keys {
-		switch k.name {
-		case "port":
-			out.Port = k.integer(1, 65535)
-		case "http":
-			out.HTTP = k.httpPath()
-		case "timeout":
-			out.Timeout = k.duration()
-		default:
-			k.unknown("wait_for", []string{"port", "http", "timeout"})
-		}
-	}
+	readKeys(b, "wait_for", waitKeys, out)
 	if b.has("http") && !b.has("port") {
 		b.missing("port", "http needs the port to ask at")
 	}

@@ -75,9 +75,9 @@ func TestStepRoles(t *testing.T) {
 		"volumes":       {"[.:/src]", []string{pre, integration, service, post}},
 		"secrets":       {"[A]", []string{pre, integration, service, post}},
 		"privileged":    {"true", []string{pre, integration, service, post}},
-		"cache":         {"[a]", nil},
-		"artifacts":     {"[a]", nil},
-		"reports":       {"{junit: a}", nil},
+		"cache":         {"[a]", []string{pre, integration, post}},
+		"artifacts":     {"[a]", []string{pre, integration, post}},
+		"reports":       {"{junit: a}", []string{pre, integration, post}},
 	}
 	frames := map[string]string{
 		pre:         "pre_build: {image: 'a:1', commands: x, KEY}",

@@ -71,9 +71,9 @@ var stepKeys = map[string]stepKey{
 	"allow_failure": {roleStage, func(v value, s *cyclone.Step) { s.AllowFailure = v.boolean() }},
 	"when":          {roleStage, func(v value, s *cyclone.Step) { s.When = v.match() }},
 
-	"cache":     {roleStage, func(v value, _ *cyclone.Step) { v.notYet() }},
-	"artifacts": {roleStage, func(v value, _ *cyclone.Step) { v.notYet() }},
-	"reports":   {roleStage, func(v value, _ *cyclone.Step) { v.notYet() }},
+	"cache":     {roleStage, func(v value, s *cyclone.Step) { s.Cache = v.cache() }},
+	"artifacts": {roleStage, func(v value, s *cyclone.Step) { s.Artifacts = v.words(kept) }},
+	"reports":   {roleStage, func(v value, s *cyclone.Step) { s.Reports = v.reports() }},
 
 	"context_dir":     {rolePreBuild, nil},
 	"dockerfile_name": {rolePreBuild, nil},
@@ -171,6 +171,7 @@ func (p *parser) step(v value, name string, r role) (cyclone.Step, bool) {
 		s.ContextDir, s.Dockerfile = b.dockerfile()
 	}
 	b.checkStep(r)
+	b.checkCache(&s)
 	return s, true
 }
 

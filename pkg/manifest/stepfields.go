@@ -115,6 +115,15 @@ func (v value) secretNames(shell bool) map[string]string {
 	return out
 }
 
+// authKeys are the keys of auth_config.
+var authKeys = map[string]func(v value, a *cyclone.RegistryAuth){
+	"username": func(v value, a *cyclone.RegistryAuth) { a.Username, _, _ = v.expandableWord() },
+	"password": func(v value, a *cyclone.RegistryAuth) {
+		a.Password, _, _ = v.expandableWord()
+		v.clearText("a password")
+	},
+}
+
 // auth reads the login for one image's registry.
 func (v value) auth() *cyclone.RegistryAuth {
 	b, ok := v.block("username and password")
@@ -122,17 +131,7 @@ func (v value) auth() *cyclone.RegistryAuth {
 		return nil
 	}
 	out := &cyclone.RegistryAuth{}
-	for _, k := range b.keys {
-		switch k.name {
-		case "username":
-			out.Username, _, _ = k.expandableWord()
-		case "password":
-			out.Password, _, _ = k.expandableWord()
-			k.clearText("a password")
-		default:
-			k.unknown("auth_config", []string{"username", "password"})
-		}
-	}
+	readKeys(b, "auth_config", authKeys, out)
 	for _, key := range []string{"username", "password"} {
 		if !b.has(key) {
 			b.missing(key, "give both username and password")
@@ -149,31 +148,44 @@ func (v value) clearText(what string) {
 	}
 }
 
+// whenKeys are the keys of when.
+var whenKeys = map[string]func(v value, m *cyclone.Match){
+	"branch": func(v value, m *cyclone.Match) { m.Branch = v.words(glob) },
+	"tag":    func(v value, m *cyclone.Match) { m.Tag = v.words(glob) },
+	"event":  func(v value, m *cyclone.Match) { m.Event = v.words(eventKind) },
+	"paths":  func(v value, m *cyclone.Match) { m.Paths = v.words(changedPath) },
+}
+
 // match reads when.
 func (v value) match() *cyclone.Match {
-	b, ok := v.block("branch, tag or event")
+	b, ok := v.block("branch, tag, event or paths")
 	if !ok {
 		return nil
 	}
 	out := &cyclone.Match{}
-	for _, k := range b.keys {
-		switch k.name {
-		case "branch":
-			out.Branch = k.words(glob)
-		case "tag":
-			out.Tag = k.words(glob)
-		case "event":
-			out.Event = k.words(eventKind)
-		case "paths":
-			k.notYet()
-		default:
-			k.unknown("when", []string{"branch", "tag", "event", "paths"})
-		}
-	}
+	readKeys(b, "when", whenKeys, out)
 	if len(b.keys) == 0 {
-		v.title().errorf("give branch, tag or event", "has no condition")
+		v.title().errorf("give branch, tag, event or paths", "has no condition")
 	}
 	return out
+}
+
+// changedPath checks a pattern of when.paths. Changed files are counted from
+// the root of the repository, so other forms would never match.
+func changedPath(item value, pattern string) {
+	bare := strings.TrimPrefix(pattern, "!")
+	switch {
+	case strings.ContainsAny(bare, "\n\r"):
+		item.errorf("write one pattern an item", "has a line end in it: %s", quote(pattern))
+	case path.IsAbs(bare), strings.HasPrefix(bare, "./"):
+		item.errorf("write "+quote(clip(strings.TrimLeft(bare, "./")))+": paths count from the root of the repository", "matches no changed file: %s", quote(pattern))
+	case leaves(bare):
+		item.errorf("use a path below the root of the repository", "leaves the repository: %s", quote(pattern))
+	case strings.HasSuffix(bare, "/"):
+		item.errorf("write "+quote(clip(bare)+"**")+" for everything below it", "matches folders, and only files change: %s", quote(pattern))
+	default:
+		glob(item, pattern)
+	}
 }
 
 // eventKinds are what when.event may name.

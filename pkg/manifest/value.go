@@ -2,6 +2,8 @@ package manifest
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"unicode"
 
@@ -63,12 +65,6 @@ func (v value) unknown(where string, known []string) {
 		hint = fmt.Sprintf("did you mean %q?", near)
 	}
 	v.title().errorf(hint, "is not a key of %s", where)
-}
-
-// notYet reports a key of the language that this version does not carry out.
-// Accepting it would drop it silently.
-func (v value) notYet() {
-	v.title().errorf("remove it for now", "is not supported by this version of Cyclone yet")
 }
 
 // null reports a value that was left out, and whether it was.
@@ -187,6 +183,38 @@ func (v value) items() []value {
 	}
 	v.errorf("begin each line below it with \"- \"", "must be a list, not a mapping")
 	return nil
+}
+
+// eachWord calls f for each word of a list that was read before, and reports
+// nothing about the list itself: that was done then.
+func (v value) eachWord(f func(item value, text string)) {
+	quiet := v
+	quiet.p = &parser{}
+	if isNull(v.node) {
+		return
+	}
+	for _, item := range quiet.items() {
+		if text, ok := item.word(); ok {
+			item.p = v.p
+			f(item, text)
+		}
+	}
+}
+
+// keysOfTable lists the keys of a table.
+func keysOfTable[T any](table map[string]T) []string { return slices.Sorted(maps.Keys(table)) }
+
+// readKeys reads a mapping with the readers of a table. Keys without a reader
+// are for the caller to read.
+func readKeys[T any](b block, where string, table map[string]func(v value, to *T), to *T) {
+	for _, k := range b.keys {
+		switch read, known := table[k.name]; {
+		case !known:
+			k.unknown(where, keysOfTable(table))
+		case read != nil:
+			read(k, to)
+		}
+	}
 }
 
 // join appends a key to a path.
