@@ -98,6 +98,7 @@ func TestGolden(t *testing.T) {
 		"success": {success(), []cyclone.Line{{Time: *when(0), Stage: cyclone.StageClone, Step: "clone", Stream: cyclone.System, Text: "Cloning"}}},
 		"failure": {failure(), failureLog()},
 		"skipped": {tagged, nil},
+		"found":   {found(), []cyclone.Line{{Time: *when(0), Stage: cyclone.StageClone, Step: "clone", Stream: cyclone.System, Text: "Cloning"}}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			box := serve(t, nil, nil)

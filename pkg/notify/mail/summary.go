@@ -31,6 +31,13 @@ type summary struct {
 	Stages  []row
 	Tail    []string
 	URL     string
+	// Tests are the first failed ones, Problems what was found in caicloud.yml;
+	// MoreTests and MoreProblems count the rest.
+	Tests                   []failedTest
+	Problems                []string
+	MoreTests, MoreProblems int
+	// Artifacts is where the event's artifacts are listed; empty for none.
+	Artifacts string
 	// Attached names the attached log; Omitted says why it is not complete.
 	Attached, Omitted string
 }
@@ -54,13 +61,14 @@ func summarize(e *cyclone.Event, tail []string, url string, a *attachment) *summ
 		s.Tail = append(s.Tail, clean(line[:min(len(line), 4<<10)], 300))
 	}
 	for _, stage := range e.Stages {
-		r := row{Name: string(stage.Name), Status: stage.Status, Duration: duration(stage.StartedAt, stage.FinishedAt)}
-		for _, step := range stage.Steps {
-			if step.Error != "" && r.Error == "" {
-				r.Error = clean(step.Error, 300)
-			}
-		}
-		s.Stages = append(s.Stages, r)
+		s.Stages = append(s.Stages, row{
+			Name: string(stage.Name), Status: stage.Status, Duration: duration(stage.StartedAt, stage.FinishedAt), Error: stepErrors(stage),
+		})
+	}
+	s.Tests, s.MoreTests = failedTests(e.Tests)
+	s.Problems, s.MoreProblems = problems(e.Problems)
+	if e.Files > 0 && url != "" {
+		s.Artifacts = url + "/artifacts"
 	}
 	switch {
 	case a.says == "":
@@ -110,6 +118,8 @@ func facts(e *cyclone.Event) []fact {
 		{"Started", at(e.StartedAt)},
 		{"Finished", at(e.FinishedAt)},
 		{"Duration", duration(e.StartedAt, e.FinishedAt)},
+		{"Tests", testsFound(e.Tests)},
+		{"Artifacts", counted(e.Files)},
 	}
 	var known []fact
 	for _, f := range all {
@@ -118,6 +128,14 @@ func facts(e *cyclone.Event) []fact {
 		}
 	}
 	return known
+}
+
+// counted is a number of things, "" for none.
+func counted(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return fmt.Sprint(n)
 }
 
 // image is name:tag, "" when nothing was built.
@@ -132,6 +150,9 @@ func trigger(e *cyclone.Event) string {
 	text := strings.ReplaceAll(string(e.Trigger.Kind), "_", " ")
 	if e.Trigger.Parent != "" {
 		text += " of " + string(e.Trigger.Parent)
+	}
+	if e.Trigger.From != "" {
+		text += " from " + string(e.Trigger.From)
 	}
 	if e.Trigger.Actor != "" {
 		text += " by " + e.Trigger.Actor
