@@ -58,6 +58,16 @@ func Extract(dir, to, glob string, archive io.Reader) (int, error) {
 	return x.count, err
 }
 
+// UnpackOutput writes a zstd-compressed tar of outputs into a folder.
+func UnpackOutput(dir string, archive io.Reader) (int, error) {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { _ = root.Close() }()
+	return unpackOutput(root, archive)
+}
+
 // Limits of the log pipeline.
 const (
 	MaxLine   = maxLine

@@ -125,9 +125,16 @@ func (x *extraction) wants(rest string) bool {
 // entry writes one entry over whatever is there.
 func (x *extraction) entry(dest string, h *tar.Header, content io.Reader) error {
 	err := x.write(dest, h, content)
+	if err == nil || diskFull(err) || errors.Is(err, cyclone.ErrInvalid) {
+		return err
+	}
 	var p *fs.PathError
-	if errors.As(err, &p) && !diskFull(err) && !errors.Is(err, cyclone.ErrInvalid) {
+	if errors.As(err, &p) {
 		return cyclone.Invalid(dest, "cannot be written into the source tree: %v", p.Err)
+	}
+	var l *os.LinkError
+	if errors.As(err, &l) {
+		return cyclone.Invalid(dest, "cannot be a link to %s in the source tree: %v", h.Linkname, l.Err)
 	}
 	return err
 }

@@ -51,15 +51,20 @@ func (k *keeping) inTree(w wanted) ([]*found, error) {
 		base = globBase(w.tree)
 		pattern = w.tree
 	}
-	if _, err := k.run.root.Lstat(base); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil, nil
-		}
-		return nil, pathReason(err)
+	info, err := k.run.root.Lstat(base)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		k.s.say("Warning: %s is left out: %v", base, pathReason(err)) // a link of the path leads out of the tree
+		return nil, nil
+	case info.Mode()&fs.ModeSymlink != 0:
+		k.leaveOut(base, info.Mode())
+		return nil, nil
 	}
 	var out []*found
 	within := "" // the folder that the glob names and the walk is in
-	err := fs.WalkDir(k.run.root.FS(), base, func(p string, d fs.DirEntry, err error) error {
+	err = fs.WalkDir(k.run.root.FS(), base, func(p string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return pathReason(err)
 		}

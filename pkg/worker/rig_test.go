@@ -177,6 +177,7 @@ type rig struct {
 	cluster *cyclonetest.Cluster
 	dir     string
 	held    held
+	cloner  cyclone.Cloner // nil for one of source
 	space   func(path string) (free, size uint64, err error)
 }
 
@@ -227,12 +228,19 @@ func (r *rig) run(t *testing.T) cyclone.Result {
 	return r.runIn(t, t.Context())
 }
 
+func (r *rig) clonerOr(usual cyclone.Cloner) cyclone.Cloner {
+	if r.cloner != nil {
+		return r.cloner
+	}
+	return usual
+}
+
 // work runs the worker and returns what it returns.
 func (r *rig) work(ctx context.Context) error {
 	images := heldImages{r.engine.Images(), &r.held}
 	w := &worker.Worker{
 		Server: r.server, Engine: r.docker, Containers: r.engine, Images: images, Networks: r.engine,
-		Cloner:   func(string) (cyclone.Cloner, error) { return heldSource{r.source, &r.held}, nil },
+		Cloner:   func(string) (cyclone.Cloner, error) { return r.clonerOr(heldSource{r.source, &r.held}), nil },
 		Deployer: heldCluster{r.cluster, &r.held}, Dir: r.dir, Log: slog.New(slog.DiscardHandler),
 	}
 	w.SetSpace(r.space)
