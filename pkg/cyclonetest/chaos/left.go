@@ -49,13 +49,19 @@ func (w *world) leftovers(ctx context.Context) []string {
 	var found []string
 	waitFor(ctx, func() bool {
 		found = nil
+		kept, err := w.kept(ctx)
+		if err != nil {
+			found = append(found, err.Error())
+		}
 		for _, what := range [][]string{{"ps", "-a", "--format", "container {{.Names}} {{.Status}}"}, {"network", "ls", "--format", "network {{.Name}}"}, {"volume", "ls", "--format", "volume {{.Name}}"}} {
 			out, err := w.engine.Docker(ctx, append(what, "--filter", "label="+cyclone.LabelRole)...)
 			if err != nil {
 				out = err.Error()
 			}
-			if out != "" {
-				found = append(found, strings.Split(out, "\n")...)
+			for line := range strings.Lines(out) {
+				if line = strings.TrimSpace(line); !slices.Contains(kept, line) {
+					found = append(found, line)
+				}
 			}
 		}
 		return len(found) == 0
@@ -67,6 +73,12 @@ func (w *world) leftovers(ctx context.Context) []string {
 		}
 	}
 	return found
+}
+
+// kept are the volumes that last between events, which are no leftovers.
+func (w *world) kept(ctx context.Context) ([]string, error) {
+	out, err := w.engine.Docker(ctx, "volume", "ls", "--format", "volume {{.Name}}", "--filter", "label="+cyclone.LabelRole+"=cache")
+	return strings.Split(out, "\n"), err
 }
 
 // remains is what stopped servers have left in the folder for temporary

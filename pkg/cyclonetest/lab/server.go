@@ -23,8 +23,9 @@ type Server struct {
 	// Dir is its data folder.
 	Dir string
 
-	process *process
-	start   func() (*process, error)
+	store, engine string // the settings; an empty engine is the machine's own
+	process       *process
+	start         func() (*process, error)
 }
 
 // ServerOptions says how a server is started.
@@ -59,7 +60,7 @@ func NewServer(o ServerOptions) (*Server, error) {
 	if o.Token == "" {
 		o.Token = rand.Text()
 	}
-	s := &Server{URL: "http://" + address, Token: o.Token, Dir: o.Dir}
+	s := &Server{URL: "http://" + address, Token: o.Token, Dir: o.Dir, store: o.Store, engine: o.Env["CYCLONE_DOCKER_HOST"]}
 	env := append(without(os.Environ(), "CYCLONE_"), "CYCLONE_LISTEN="+address, "CYCLONE_STORE="+o.Store, "CYCLONE_ADMIN_TOKEN="+s.Token)
 	for name, value := range o.Env {
 		env = append(env, name+"="+value)
@@ -94,10 +95,12 @@ func (s *Server) Start(ctx context.Context) error {
 	return err
 }
 
-// Stop ends the server as an operator does.
+// Stop ends the server as an operator does, and removes what it kept between
+// events outside of its folder.
 func (s *Server) Stop() {
 	if s.process != nil {
 		s.process.stop()
+		_ = s.RemoveCaches() // System.Stop says when that does not work
 	}
 }
 

@@ -90,8 +90,10 @@ func merged(a, b map[string]string) map[string]string {
 
 // Stop ends everything and removes what it kept on disk, but the cache.
 func (s *System) Stop() error {
+	var left error
 	if s.Server != nil && s.Server.process != nil {
 		s.Server.Stop()
+		left = s.Server.RemoveCaches()
 	}
 	if s.Mail != nil {
 		s.Mail.Stop()
@@ -103,9 +105,9 @@ func (s *System) Stop() error {
 		s.Registry.Stop()
 	}
 	if s.dir == "" {
-		return nil
+		return left
 	}
-	return os.RemoveAll(s.dir)
+	return errors.Join(left, os.RemoveAll(s.dir))
 }
 
 // Refused is an address of the bridge on which nobody listens.
