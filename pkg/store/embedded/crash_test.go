@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"strings"
@@ -49,6 +50,10 @@ func writeForever(ctx context.Context, dir string) error {
 					failed <- err
 				}
 				fmt.Printf("event %s 0\n", e.ID)
+				if err := putTwice(ctx, s, e.ID); err != nil {
+					failed <- err
+				}
+				fmt.Printf("files %s 0\n", e.ID)
 				for line := int64(1); line <= 3; line++ {
 					err := s.Logs.Append(ctx, e.ID, cyclone.Chunk{First: line, Count: 1, Data: make([]byte, 3000)})
 					if err != nil {
@@ -60,6 +65,17 @@ func writeForever(ctx context.Context, dir string) error {
 		}()
 	}
 	return <-failed
+}
+
+// crashContent is what the event's file holds when it was put for the second time.
+func crashContent(id cyclone.EventID) string { return strings.Repeat(string(id), 3000) }
+
+// putTwice puts a file and puts another over it.
+func putTwice(ctx context.Context, s *embedded.Store, id cyclone.EventID) error {
+	f := cyclone.File{Event: id, Kind: cyclone.FileOutput, Path: "out"}
+	_, first := s.Files.Put(ctx, f, strings.NewReader("first"))
+	_, second := s.Files.Put(ctx, f, strings.NewReader(crashContent(id)))
+	return errors.Join(first, second)
 }
 
 // TestKill kills a writing process again and again: what it was told to be
@@ -82,6 +98,7 @@ func TestKill(t *testing.T) {
 				t.Errorf("round %d: log of %s was acknowledged to line %d; it ends at %d, %v", round, id, line, last, err)
 			}
 		}
+		filesWhole(t, s, dir, acknowledged)
 		list, err := s.Events.List(t.Context(), cyclone.EventQuery{Project: "orders"})
 		if err != nil {
 			t.Fatal(err)
@@ -93,6 +110,44 @@ func TestKill(t *testing.T) {
 	}
 	if len(acknowledged) < 50 {
 		t.Errorf("only %d events were written", len(acknowledged))
+	}
+}
+
+// filesWhole checks that each event's file is whole, of one version or the
+// other, the later one where that was acknowledged, and that the disk holds
+// nothing else.
+func filesWhole(t *testing.T, s *embedded.Store, dir string, acknowledged map[string]int64) {
+	t.Helper()
+	there := 0
+	for q := (cyclone.EventQuery{Page: cyclone.Page{Limit: 200}}); ; {
+		l, err := s.Events.List(t.Context(), q)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range l.Items {
+			_, content, err := s.Files.Open(t.Context(), e.ID, cyclone.FileOutput, "out")
+			if errors.Is(err, cyclone.ErrNotFound) && acknowledged[string(e.ID)] == 0 {
+				continue
+			}
+			if err != nil {
+				t.Errorf("file of event %s: %v", e.ID, err)
+				continue
+			}
+			there++
+			data, err := io.ReadAll(content)
+			if err := errors.Join(err, content.Close()); err != nil {
+				t.Error(err)
+			}
+			if got := string(data); got != crashContent(e.ID) && (got != "first" || acknowledged[string(e.ID)] > 0) {
+				t.Errorf("file of event %s has %d bytes", e.ID, len(data))
+			}
+		}
+		if q.Cursor = l.Next; l.Next == "" {
+			break
+		}
+	}
+	if n := len(contents(t, dir)); n != there || there == 0 {
+		t.Errorf("there are %d files and %d contents", there, n)
 	}
 }
 

@@ -1,6 +1,7 @@
 package embedded_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -65,6 +66,9 @@ func fillUp(ctx context.Context, dir string) (err error) {
 	if err != nil || disk.Total != smallDisk || disk.Free <= 0 || disk.Free > smallDisk-10<<20 {
 		return fmt.Errorf("disk: %+v, %w", disk, err)
 	}
+	if err := tooLarge(ctx, s); err != nil {
+		return err
+	}
 	lines, err := untilFull(ctx, s)
 	if err != nil {
 		return err
@@ -83,6 +87,29 @@ func fillUp(ctx context.Context, dir string) (err error) {
 		return fmt.Errorf("ping with room: %w", err)
 	}
 	return s.Logs.Append(ctx, "e", cyclone.Chunk{First: lines + 1, Count: 1, Data: make([]byte, 64<<10)})
+}
+
+// tooLarge puts a file that does not fit: it is refused before the disk is
+// full, and leaves nothing behind.
+func tooLarge(ctx context.Context, s *embedded.Store) error {
+	before, err := s.Disk(ctx)
+	if err != nil {
+		return err
+	}
+	f := cyclone.File{Event: "e", Kind: cyclone.FileArtifact, Path: "large"}
+	_, err = s.Files.Put(ctx, f, bytes.NewReader(make([]byte, smallDisk)))
+	if !errors.Is(err, cyclone.ErrUnavailable) || !strings.Contains(err.Error(), "keep artifact large of event e") ||
+		!strings.Contains(err.Error(), "disk that holds the store is full") {
+		return fmt.Errorf("put of what does not fit: %w", err)
+	}
+	after, err := s.Disk(ctx)
+	if err != nil || after.Free < before.Free-64<<10 {
+		return fmt.Errorf("before it was refused %s were free, and %s afterwards, %w", before.Free, after.Free, err)
+	}
+	if _, err := s.Files.Put(ctx, f, strings.NewReader("small")); err != nil {
+		return fmt.Errorf("put of what fits: %w", err)
+	}
+	return s.Ping(ctx)
 }
 
 // untilFull appends to a log until the disk is full and returns how many lines
