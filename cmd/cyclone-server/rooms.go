@@ -63,16 +63,16 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	hub := livelog.New()
 	statuses := &github.Statuses{Secrets: st.secrets, Sealer: in.sealer, EventURL: r.eventURL}
 	r.progress = &progress.Progress{
-		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs,
+		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs, Files: st.files,
 		Sealer: in.sealer, Hub: hub, Launcher: launcher, Node: s.nodeName, Nodes: st.nodes,
 		Mail: r.mail(st), Status: statuses, StatusWanted: statuses.Wanted,
 		Engine:     cyclone.EngineConfig{RegistryMirror: s.registryMirror, InsecureRegistries: s.insecureRegistries},
 		Registries: r.registries(), Timeout: time.Duration(s.timeout), MaxTimeout: time.Duration(s.timeoutMax),
-		PendingTimeout: time.Duration(s.pendingTimeout), LogLimit: s.logLimit, EventURL: r.eventURL,
+		PendingTimeout: time.Duration(s.pendingTimeout), LogLimit: s.logLimit, FileLimit: s.artifactLimit, CacheLimit: s.cacheLimit, EventURL: r.eventURL,
 		Lease: r.lease(st, "overdue"), Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.trigger = &trigger.Trigger{
-		Projects: st.projects, Events: st.events, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
+		Projects: st.projects, Events: st.events, Files: st.files, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
 		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.retention = &retention.Retention{
@@ -82,11 +82,12 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	r.dispatcher = r.dispatch(st, launcher)
 	r.api = &httpapi.Server{
 		Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Events: st.events, Queue: st.queue, Deliveries: st.deliveries,
-		Logs: st.logs, Sealer: in.sealer, Live: hub, Trigger: r.trigger, Progress: r.progress, Forges: forges, Auth: in.admin,
+		Logs: st.logs, Files: st.files, FileLimit: s.artifactLimit, Sealer: in.sealer, Live: hub, Trigger: r.trigger, Progress: r.progress, Forges: forges, Auth: in.admin,
 		CheckCluster: (&kubernetes.Deployer{}).Check,
 		Nodes:        st.nodes, Retention: r.retention, Metrics: counts, Census: st.census,
 		Ready:   []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + s.nodeName, Run: r.dispatcher.Ready}},
 		Version: httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
+		Wake:    wake,
 		Log:     log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
 	}
 	return r, nil
@@ -159,6 +160,7 @@ func (r *rooms) dispatch(st *stores, launcher cyclone.Launcher) *dispatch.Dispat
 	return &dispatch.Dispatcher{
 		Queue: st.queue, Projects: st.projects, Launcher: launcher, Progress: r.progress, Nodes: st.nodes,
 		Node: s.nodeName, Kind: s.node, Server: r.holder, Capacity: s.workers, UserLimit: s.userConcurrency, MinFree: s.minFreeDisk,
+		NoCache: s.cache == "off", CacheTotal: s.cacheTotal,
 		CPUs: s.workerCPUs, Memory: s.workerMemory,
 		Lease: r.lease(st, "dispatch/"+s.nodeName), Metrics: r.metrics, Log: r.log, Now: time.Now,
 	}
