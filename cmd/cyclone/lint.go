@@ -13,38 +13,86 @@ import (
 	"cyclone/pkg/manifest"
 )
 
+// defaultFile is what lint and fmt look at when no file is named.
+const defaultFile = "caicloud.yml"
+
 // lintAnswer is what POST /api/v1/lint answers too.
 type lintAnswer struct {
 	Valid    bool              `json:"valid"`
 	Problems []cyclone.Problem `json:"problems"`
 }
 
+// linted is a file and what is wrong with it.
+type linted struct {
+	name     string
+	data     []byte
+	problems []cyclone.Problem
+}
+
 func (a *app) lintCommand() *cobra.Command {
 	var format string
 	var fix bool
 	c := &cobra.Command{
-		Use: "lint FILE", Short: "Check a caicloud.yml; needs no server", Args: named("FILE"),
-		Long: "Check a caicloud.yml, or standard input for -. Exit code 0 when there is no error\n" +
-			"(warnings are allowed), 1 when there is one. --fix first corrects what can be\ncorrected without guessing, in the file; of standard input it prints the result.",
+		Use: "lint [FILE...]", Short: "Check caicloud.yml; needs no server", Args: cobra.ArbitraryArgs,
+		Long: "Check caicloud.yml, the files that are named, or standard input for -. Exit code 0\n" +
+			"when there is no error (warnings are allowed), 1 when there is one, 2 when a file\n" +
+			"cannot be read. --fix first corrects what can be corrected without guessing, in\n" +
+			"the file, and says what that was; of standard input it prints the result.",
 	}
-	c.Flags().StringVar(&format, "format", "text", "text or json")
+	c.Flags().StringVar(&format, "format", "text", "text, json (what the API's lint answers) or sarif (2.1.0)")
 	c.Flags().BoolVar(&fix, "fix", false, "correct the file where there is no doubt")
-	c.RunE = a.does(func(_ *cobra.Command, args []string) error {
-		if format != "text" && format != "json" {
-			return usage("--format is text or json, not %q", format)
+	c.RunE = a.does(func(_ *cobra.Command, names []string) error {
+		if a.json && format == "text" {
+			format = "json"
 		}
-		data, err := a.readSource(args[0])
+		show, ok := map[string]func(*app, []linted) error{
+			"text": (*app).lintText, "json": (*app).lintJSON, "sarif": (*app).lintSARIF,
+		}[format]
+		if !ok {
+			return usage("--format is text, json or sarif, not %q", format)
+		}
+		files, aside, err := a.lintAll(names, fix)
 		if err != nil {
 			return err
 		}
-		if fix {
-			if data, err = a.fix(args[0], data); err != nil {
-				return err
+		out := *a
+		if aside {
+			out.out = a.err // the corrected file has been printed
+		}
+		if err := show(&out, files); err != nil {
+			return err
+		}
+		for _, f := range files {
+			if manifest.Errors(f.problems) > 0 {
+				return errSilent
 			}
 		}
-		return a.lint(args[0], data, a.json || format == "json", fix && args[0] == "-")
+		return nil
 	})
 	return c
+}
+
+// lintAll reads the files, corrects them when asked to, and checks them. It
+// reports whether a corrected file was printed.
+func (a *app) lintAll(names []string, fix bool) (files []linted, printed bool, err error) {
+	if len(names) == 0 {
+		names = []string{defaultFile}
+	}
+	for _, name := range names {
+		data, err := a.readSource(name)
+		if err != nil {
+			return nil, false, err
+		}
+		if fix {
+			if data, err = a.fix(name, data); err != nil {
+				return nil, false, err
+			}
+			printed = printed || name == "-"
+		}
+		_, problems := manifest.Parse(data)
+		files = append(files, linted{name, data, problems})
+	}
+	return files, printed, nil
 }
 
 // readSource reads a file, or standard input for "-".
@@ -60,7 +108,7 @@ func (a *app) readSource(name string) ([]byte, error) {
 	if err != nil {
 		return nil, usage("%s cannot be read: %v", name, errors.Unwrap(err))
 	}
-	defer func() { _ = f.Close() }()
+	defer func() { _ = f.Close() }() // it was only read
 	data, err := io.ReadAll(io.LimitReader(f, manifest.MaxSize+1))
 	if err != nil {
 		return nil, usage("%s cannot be read: %v", name, errors.Unwrap(err))
@@ -68,7 +116,7 @@ func (a *app) readSource(name string) ([]byte, error) {
 	return data, nil
 }
 
-// fix writes the corrected text to where it came from.
+// fix writes the corrected text to where it came from, and says what changed.
 func (a *app) fix(name string, data []byte) ([]byte, error) {
 	fixed, changed := manifest.Fix(data)
 	if name == "-" {
@@ -77,50 +125,60 @@ func (a *app) fix(name string, data []byte) ([]byte, error) {
 	if !changed {
 		return data, nil
 	}
-	info, err := os.Stat(name)
-	if err != nil {
+	if err := overwrite(name, fixed); err != nil {
 		return nil, fmt.Errorf("correct %s: %w", name, err)
 	}
-	if err := os.WriteFile(name, fixed, info.Mode().Perm()); err != nil {
-		return nil, fmt.Errorf("correct %s: %w", name, err)
+	for _, what := range corrections(data, fixed) {
+		_, _ = fmt.Fprintf(a.err, "%s: corrected: %s\n", name, what) // only for information
 	}
-	_, _ = fmt.Fprintf(a.err, "%s: corrected\n", name) // only for information
 	return fixed, nil
 }
 
-// lint prints the problems: on the side when the corrected file was printed.
-func (a *app) lint(name string, data []byte, asJSON, aside bool) error {
-	out := *a
-	if aside {
-		out.out = a.err
-	}
-	_, problems := manifest.Parse(data)
-	wrong := manifest.Errors(problems)
-	if asJSON {
-		if err := out.printJSON(lintAnswer{wrong == 0, append([]cyclone.Problem{}, problems...)}); err != nil {
-			return err
-		}
-	} else if err := out.showProblems(name, data, problems); err != nil {
+// overwrite gives a file another content and leaves its mode.
+func overwrite(name string, data []byte) error {
+	info, err := os.Stat(name)
+	if err != nil {
 		return err
 	}
-	if wrong > 0 {
-		return errSilent
+	return os.WriteFile(name, data, info.Mode().Perm())
+}
+
+// lintText prints problems for people.
+func (a *app) lintText(files []linted) error {
+	coloured := a.colours(a.out)
+	for _, f := range files {
+		for _, p := range f.problems {
+			if err := a.printf("%s\n", problem(f.name, p, f.data, coloured)); err != nil {
+				return err
+			}
+		}
+		verdict := paint(coloured, colourGreen, "valid")
+		wrong := manifest.Errors(f.problems)
+		switch {
+		case wrong > 0:
+			verdict = paint(coloured, colourRed, fmt.Sprintf("%d errors, %d warnings", wrong, len(f.problems)-wrong))
+		case len(f.problems) > 0:
+			verdict += fmt.Sprintf(", %d warnings", len(f.problems))
+		}
+		if err := a.printf("%s: %s\n", f.name, verdict); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func (a *app) showProblems(name string, data []byte, problems []cyclone.Problem) error {
-	for _, p := range problems {
-		if err := a.printf("%s\n", manifest.Format(name, p, data)); err != nil {
-			return err
+// lintJSON prints what the API's lint answers; with several files each problem
+// names its file.
+func (a *app) lintJSON(files []linted) error {
+	answer := lintAnswer{Valid: true, Problems: []cyclone.Problem{}}
+	for _, f := range files {
+		answer.Valid = answer.Valid && manifest.Errors(f.problems) == 0
+		for _, p := range f.problems {
+			if len(files) > 1 {
+				p.File = f.name
+			}
+			answer.Problems = append(answer.Problems, p)
 		}
 	}
-	wrong := manifest.Errors(problems)
-	switch {
-	case wrong > 0:
-		return a.printf("%s: %d errors, %d warnings\n", name, wrong, len(problems)-wrong)
-	case len(problems) > 0:
-		return a.printf("%s: valid, %d warnings\n", name, len(problems))
-	}
-	return a.printf("%s: valid\n", name)
+	return a.printJSON(answer)
 }

@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"cyclone/pkg/manifest"
 )
 
 const (
@@ -54,7 +56,7 @@ func TestLintFix(t *testing.T) {
 		t.Fatal(err)
 	}
 	code, out, problems := (&api{}).cli(t.Context(), "", "lint", "--fix", file)
-	if code != 0 || !strings.Contains(problems, "corrected") {
+	if code != 0 || problems != file+": corrected: lines 3 to 4: indented by 2 less\n" {
 		t.Errorf("exit code %d\n%s%s", code, out, problems)
 	}
 	fixed, err := os.ReadFile(file)
@@ -68,5 +70,97 @@ func TestLintFix(t *testing.T) {
 	code, out, _ = (&api{}).cli(t.Context(), indented, "lint", "--fix", "-")
 	if code != 0 || out != string(fixed) {
 		t.Errorf("standard input: exit code %d, %q", code, out)
+	}
+}
+
+// TestLintFixLeavesWhatIsRight does not touch a file that needs no correction.
+func TestLintFixLeavesWhatIsRight(t *testing.T) {
+	file := put(t, warned)
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod(file, 0o400); err != nil {
+		t.Fatal(err)
+	}
+	code, out, problems := (&api{}).cli(t.Context(), "", "lint", "--fix", file)
+	after, err := os.Stat(file)
+	if err != nil || code != 0 || problems != "" || !after.ModTime().Equal(before.ModTime()) {
+		t.Errorf("exit code %d, %v\n%s%s", code, err, out, problems)
+	}
+}
+
+// TestLintSeveralFiles names the file with each problem.
+func TestLintSeveralFiles(t *testing.T) {
+	first, second := put(t, wrong), put(t, warned)
+	code, out, _ := (&api{}).cli(t.Context(), "", "lint", first, second)
+	if code != 1 || !strings.Contains(out, first+":3:3: ") || !strings.Contains(out, second+":3:3: warning: ") ||
+		!strings.Contains(out, first+": 1 errors, 1 warnings\n") || !strings.Contains(out, second+": valid, 1 warnings\n") {
+		t.Errorf("exit code %d\n%s", code, out)
+	}
+	var answer lintAnswer
+	code, out, _ = (&api{}).cli(t.Context(), "", "lint", "--format", "json", second, first)
+	if err := json.Unmarshal([]byte(out), &answer); err != nil || code != 1 || answer.Valid {
+		t.Fatalf("exit code %d, %v, %s", code, err, out)
+	}
+	if answer.Problems[0].File != second || answer.Problems[1].File != first {
+		t.Errorf("%+v", answer.Problems)
+	}
+	code, out, _ = (&api{}).cli(t.Context(), "", "lint", "--format", "json", first)
+	if code != 1 || strings.Contains(out, `"file"`) {
+		t.Errorf("one file: exit code %d, %s", code, out)
+	}
+}
+
+func TestCorrections(t *testing.T) {
+	for _, tt := range []struct{ before, after, want string }{
+		{"\xef\xbb\xbfa: 1\n", "a: 1\n", "removed the byte order mark"},
+		{"a: 1\n    b: 2\n\n    c: 3\n\nd:\n", "a: 1\nb: 2\n\nc: 3\n\nd:\n", "lines 2 to 4: indented by 4 less"},
+		{"a: 1\n  b: 2\n    c: 3\n", "a: 1\nb: 2\nc: 3\n", "line 2: indented by 2 less; line 3: indented by 4 less"},
+		{"enviroment: []\n", "environment: []\n", `line 1: "enviroment: []" became "environment: []"`},
+		{"a\nb\n", "a\n", "the lines were put in order"},
+	} {
+		if got := strings.Join(corrections([]byte(tt.before), []byte(tt.after)), "; "); got != tt.want {
+			t.Errorf("%q to %q: %s", tt.before, tt.after, got)
+		}
+	}
+}
+
+// TestColours colours only for a terminal that is to have it.
+func TestColours(t *testing.T) {
+	env := map[string]string{}
+	a := &app{getenv: func(name string) string { return env[name] }}
+	terminal, err := os.OpenFile(os.DevNull, os.O_WRONLY, 0) // a character device, as terminals are
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = terminal.Close() }() // nothing was written
+	file, err := os.Create(filepath.Join(t.TempDir(), "out"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = file.Close() }() // nothing was written
+	if !a.colours(terminal) || a.colours(file) || a.colours(&strings.Builder{}) {
+		t.Error("colours are not for terminals only")
+	}
+	for name, value := range map[string]string{"NO_COLOR": "1", "TERM": "dumb"} {
+		if env[name] = value; a.colours(terminal) {
+			t.Errorf("%s=%s is not heeded", name, value)
+		}
+		delete(env, name)
+	}
+	_, problems := manifest.Parse([]byte(wrong))
+	last := problems[len(problems)-1]
+	plain, coloured := problem("f", last, []byte(wrong), false), problem("f", last, []byte(wrong), true)
+	for _, c := range []string{colourBold, colourRed, colourFaint, colourOff} {
+		if !strings.Contains(coloured, c) || strings.Contains(plain, c) {
+			t.Errorf("%q, %q", plain, coloured)
+		}
+	}
+	for _, c := range []string{colourBold, colourRed, colourFaint, colourOff} {
+		coloured = strings.ReplaceAll(coloured, c, "")
+	}
+	if coloured != plain {
+		t.Errorf("the text is changed: %q, %q", plain, coloured)
 	}
 }
