@@ -67,7 +67,7 @@ func newWorld(t *testing.T, edit func(*cyclone.Project)) *world {
 	store := cyclonetest.NewMemory()
 	w := &world{t: t, store: store, forge: forge{map[string]*cyclone.Hook{}}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	w.Trigger = &trigger.Trigger{
-		Projects: store.Projects, Events: store.Events, Deliveries: store.Deliveries,
+		Projects: store.Projects, Events: store.Events, Deliveries: store.Deliveries, Files: store.Files,
 		Forges: map[string]cyclone.Forge{"github": w.forge}, Progress: canceler{store},
 		Registry: "registry.example.com", Log: slog.New(slog.NewTextHandler(io.Discard, nil)),
 		Now: func() time.Time { return w.now }, Wake: func() { w.woken++ },
