@@ -106,7 +106,7 @@ func newWorld(t *testing.T) *world {
 	w := &world{t: t, store: cyclonetest.NewMemory(), launcher: &launcher{}, mail: &mailer{}}
 	w.Progress = &progress.Progress{
 		Events: w.store.Events, Queue: w.store.Events, Projects: w.store.Projects, Secrets: w.store.Secrets,
-		Clusters: w.store.Clusters, Logs: w.store.Logs, Sealer: sealer, Hub: livelog.New(),
+		Clusters: w.store.Clusters, Logs: w.store.Logs, Files: w.store.Files, Sealer: sealer, Hub: livelog.New(),
 		Launcher: w.launcher, Node: "local", Nodes: w.store.Nodes, Mail: w.mail, Now: time.Now,
 		Engine:     cyclone.EngineConfig{RegistryMirror: "http://mirror:5000"},
 		Registries: map[string]cyclone.RegistryAuth{"registry.example.com": {Username: "u", Password: "p"}},
