@@ -307,8 +307,8 @@ func TestExitCodes(t *testing.T) {
 		{"project create -f /nowhere.json", 2, "no such file"},
 		{"secret set orders KEY", 2, "empty"},
 		{"lint /nowhere.yml", 2, "no such file"},
-		{"lint --format xml -", 2, "text or json"},
-		{"lint", 2, "wants FILE, not 0 arguments"},
+		{"lint --format xml -", 2, "text, json or sarif"},
+		{"lint", 2, "caicloud.yml cannot be read"},
 	} {
 		code, out, problems := a.cli(t.Context(), "", strings.Fields(tt.args)...)
 		if code != tt.code || !strings.Contains(problems, tt.says) || strings.Count(problems, "\n") != 1 || out != "" {

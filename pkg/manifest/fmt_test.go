@@ -152,4 +152,3 @@ func FuzzCanonical(f *testing.F) {
 		}
 	})
 }
-

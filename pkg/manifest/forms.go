@@ -25,6 +25,7 @@ const (
 	variable   = `^[A-Za-z_][A-Za-z0-9_]*$`
 	refers     = `\$\{`
 	word       = `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}`
+	closed     = `^(?:[^\[\\]|\\.|\[\^?(?:[^\]\\]|\\.)+\])*$` // brackets of a glob
 	decimal    = `(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)`
 	address4   = `[0-9]{1,3}(?:\.[0-9]{1,3}){3}`
 	address6   = `[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?`
@@ -193,8 +194,10 @@ var forms = map[string]form{
 	"build_secrets":    {"list, or map", secretsForm(false)},
 	"duration":         {"`90s`, `10m`, `1h30m`", constrained("string", exactly(`\+?(?:`+decimal+`(?:ns|us|µs|μs|ms|s|m|h))+`), `[1-9]`)},
 	"retries":          {"0 to 5", within(0, maxRetries)},
-	"globs":            {"list, or text", oneOrMore(scalar(`[^!\s]|!.*!`))},
-	"cache":            {"list, or text", oneOrMore(scalar(notBlank))},
+	"globs":            {"list, or text", oneOrMore(scalar(closed, `[^!\s]|!.*!`))},
+	"kept":             {"list, or text", oneOrMore(with(scalar(closed, `^\s*[^!\s][^\n\r]*\s*$`), "not", like(exactly(`/+|\.\.(?:/.*)?`))))},
+	"changed_paths":    {"list, or text", oneOrMore(with(scalar(closed, `[^!\s]|!.*!`, `^\s*[^\n\r]*\s*$`), "not", like(exactly(`!?(?:\.?/.*|\.\.(?:/.*)?|.*/)`))))},
+	"cache":            {"list, or text", oneOrMore(with(scalar(`^\s*[^~*?\[$\\\s][^*?\[$\\\n\r]*\s*$`), "not", like(exactly(`/+|\./*|\.\.(?:/.*)?|/(?:proc|sys|dev)(?:/.*)?`))))},
 	"path":             {"path", scalar(references, `^\s*[^/\\\s][^\\]*$`)},
 	"inner_path":       {"path", with(scalar(references, `^\s*[^/\\\s][^\\]*$`), "not", like(`^\s*\.\.(?:/|\s*$)`))},
 	"outputs":          {"list, or text", oneOrMore(scalar(exactly(`[^:]+(?::[^:]+)?`), notBlank))},

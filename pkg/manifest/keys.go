@@ -54,7 +54,7 @@ var stepPlace = place{"step", "a step", []entry{
 	{"allow_failure", roleStage, "bool", "A failure does not end the run; the stage is shown as failed but allowed.", `true`, "false"},
 	{"when", roleStage, "when", "The step is skipped unless everything given here matches.", `{branch: [main, "release/*"]}`, ""},
 	{"cache", roleStage, "cache", "Paths that are kept between the project's events; saved when the step succeeded.", `[.npm, /root/.cache/go-build]`, ""},
-	{"artifacts", roleStage, "globs", "Files that are kept with the event, also when the step failed.", `["dist/*.tar.gz"]`, ""},
+	{"artifacts", roleStage, "kept", "Files that are kept with the event, also when the step failed.", `["dist/*.tar.gz"]`, ""},
 	{"reports", roleStage, "reports", "Files with test results: counted, shown, failing names in the summary.", `{junit: "reports/*.xml"}`, ""},
 	{"context_dir", rolePreBuild, "inner_path", "With or without `dockerfile_name`: make the container from a Dockerfile in this folder, in place of `image`. Nothing is run when there are no commands.", `tools`, "."},
 	{"dockerfile_name", rolePreBuild, "path", "The Dockerfile of the container, counted from `context_dir`.", `Dockerfile_build`, "Dockerfile"},
@@ -109,7 +109,7 @@ var whenPlace = place{"when_keys", "when", []entry{
 	{"branch", 0, "globs", "Patterns of branches; those that begin with `!` exclude.", `[main, "release/*", "!release/old"]`, ""},
 	{"tag", 0, "globs", "Patterns of tags.", `v*`, ""},
 	{"event", 0, "event_kinds", "Kinds of events: " + "`" + strings.Join(eventKinds, "`, `") + "`.", `[push, tag]`, ""},
-	{"paths", 0, "globs", "Patterns of files: matches when the event changed one of them.", `["src/**", "!**/*.md"]`, ""},
+	{"paths", 0, "changed_paths", "Patterns of files: matches when the event changed one of them.", `["src/**", "!**/*.md"]`, ""},
 }}
 
 // waitPlace are the keys of wait_for.
@@ -121,7 +121,7 @@ var waitPlace = place{"wait_for_keys", "wait_for", []entry{
 
 // reportsPlace are the keys of reports.
 var reportsPlace = place{"reports_keys", "reports", []entry{
-	{"junit", 0, "globs", "Files in JUnit's XML, below the working directory.", `["reports/**/*.xml"]`, ""},
+	{"junit", 0, "kept", "Files in JUnit's XML, below the working directory.", `["reports/**/*.xml"]`, ""},
 }}
 
 // places is the whole language.

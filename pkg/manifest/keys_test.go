@@ -20,6 +20,10 @@ func TestTableIsWhatTheParserReads(t *testing.T) {
 	same(t, "file", names(stagePlace.keys), stageNames)
 	same(t, "build", names(buildPlace.keys), slices.Collect(maps.Keys(buildKeys)))
 	same(t, "target", names(targetPlace.keys), slices.Collect(maps.Keys(targetKeys)))
+	same(t, "auth_config", names(authPlace.keys), slices.Collect(maps.Keys(authKeys)))
+	same(t, "when", names(whenPlace.keys), slices.Collect(maps.Keys(whenKeys)))
+	same(t, "wait_for", names(waitPlace.keys), slices.Collect(maps.Keys(waitKeys)))
+	same(t, "reports", names(reportsPlace.keys), slices.Collect(maps.Keys(reportKeys)))
 }
 
 func same(t *testing.T, where string, described, read []string) {
@@ -87,7 +91,9 @@ var samples = map[string]struct{ good, bad []string }{
 	"duration":         {[]string{"90s", "10m", "1h30m", "1.5h"}, []string{"10", "0s", "10x", "ten", "[1m]", "-1m", "m", "'1m 30s'"}},
 	"retries":          {[]string{"0", "5", "'2'"}, []string{"6", "-1", "many", "1.5", "[1]", "true"}},
 	"globs":            {[]string{"a", "['*.xml', '!b']", "[1, 2]", "'**/x'"}, []string{"[]", "'!'", "['']", "{a: b}"}},
-	"cache":            {[]string{".npm", "[a, b/c]"}, []string{"[]", "''", "{a: b}"}},
+	"cache":            {[]string{".npm", "[d, e/f]", "/root/.cache", "[7]"}, []string{"[]", "''", "{a: b}", "['*.o']", "~/.npm", "[$HOME]", "/", "./", "[../a]", "/proc/1", "'a\nb'", `'a\b'`}},
+	"kept":             {[]string{"a", "['*.xml', /opt/b]", "[1, 2]", "'**/x'"}, []string{"[]", "'!a'", "['']", "{a: b}", "/", "../a", "'['", "\"a\\nb\""}},
+	"changed_paths":    {[]string{"a", "['src/**', '!**/*.md']", "[1]"}, []string{"[]", "'!'", "/a", "./a", "a/", "'!../a'", "{a: b}"}},
 	"path":             {[]string{"Dockerfile", "a/b", `"${X}/a"`, "1"}, []string{"/a", `'a\b'`, "''", "[a]", `"${x-y}"`}},
 	"inner_path":       {[]string{".", "./a/", `"${X}"`, "a/../b"}, []string{"/a", "..", "../a", `'a\b'`, "[a]"}},
 	"outputs":          {[]string{"bin", "[a, '*.so', 'a:b']", "['/a:b/']"}, []string{"[]", "['a:']", "[':b']", "['a:b:c']", "{a: b}"}},
@@ -156,8 +162,6 @@ type generator struct {
 	made []*mapping // of the file in the making
 }
 
-var pending = map[string]bool{"cache": true, "reports": true}
-
 // pick takes one of a list.
 func pick[T any](g *generator, from []T) T { return from[g.IntN(len(from))] }
 
@@ -166,7 +170,7 @@ func (g *generator) block(place string, r role, keys []entry) *mapping {
 	m := &mapping{role: r, place: place, values: map[string]any{}}
 	g.made = append(g.made, m)
 	for _, e := range keys {
-		if g.IntN(4) == 0 && !pending[e.form] && !(e.name == "artifacts" || e.name == "paths") {
+		if g.IntN(4) == 0 {
 			m.set(e.name, g.value(e))
 		}
 	}
@@ -206,7 +210,7 @@ func (g *generator) value(e entry) any {
 		return m
 	case "reports":
 		m := g.block(reportsPlace.name, 0, nil)
-		m.set("junit", pick(g, samples["globs"].good))
+		m.set("junit", pick(g, samples["kept"].good))
 		return m
 	}
 	return pick(g, samples[e.form].good)
@@ -279,7 +283,7 @@ func (g *generator) spoil() string {
 		return kind
 	case kind == "role":
 		other := pick(g, pick(g, places).keys)
-		if form, ok := samples[other.form]; ok && !m.has(other.name) && !pending[other.form] && other.name != "artifacts" && other.name != "paths" {
+		if form, ok := samples[other.form]; ok && !m.has(other.name) {
 			m.set(other.name, pick(g, form.good))
 		}
 		return kind
