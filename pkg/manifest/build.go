@@ -3,8 +3,6 @@ package manifest
 import (
 	"strings"
 
-	"gopkg.in/yaml.v3"
-
 	"cyclone/pkg/cyclone"
 )
 
@@ -72,14 +70,11 @@ func (p *parser) build(v value) (cyclone.Build, bool) {
 // readBuildKey reads one key of a build.
 func (v value) readBuildKey(b *cyclone.Build) {
 	read, known := buildKeys[v.name]
-	step, other := stepKeys[v.name]
 	switch {
-	case !known && v.node.Kind == yaml.MappingNode && !other && suggest(v.name, keysOfTable(buildKeys)) == "":
+	case !known && v.isName(inBuild, keysOfTable(buildKeys)):
 		v.mixed()
-	case !known && other && step.roles != rolePreBuild:
-		v.title().errorf("it is a key of "+step.roles.names(), "is not a key of build")
 	case !known:
-		v.unknown("build", keysOfTable(buildKeys))
+		v.unknown(inBuild, keysOfTable(buildKeys))
 	case read != nil:
 		read(v, b)
 	}

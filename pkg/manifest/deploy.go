@@ -61,7 +61,7 @@ func (p *parser) target(v value) (cyclone.Target, bool) {
 		p.secrets = secrets.secretNames(true)
 		out.Secrets = p.secrets
 	}
-	readKeys(b, "a deploy target", targetKeys, &out)
+	readKeys(b, inTarget, targetKeys, &out)
 	b.checkTarget(&out)
 	return out, true
 }
@@ -69,13 +69,13 @@ func (p *parser) target(v value) (cyclone.Target, bool) {
 // checkTarget checks what concerns several keys of a target.
 func (b block) checkTarget(t *cyclone.Target) {
 	for _, key := range []string{"namespace", "deployment", "containers"} {
-		if !b.has(key) {
+		if !b.has(key) && !b.meant(key) {
 			b.missing(key, "every target needs namespace, deployment and containers")
 		}
 	}
 	if b.has("type") {
 		for _, key := range []string{"host", "token"} {
-			if !b.has(key) {
+			if !b.has(key) && !b.meant(key) {
 				b.missing(key, "type: kubernetes needs host and token; without type, cluster names a registered cluster")
 			}
 		}
@@ -88,6 +88,7 @@ func (b block) checkTarget(t *cyclone.Target) {
 	}
 	cluster, ok := b.find("cluster")
 	switch {
+	case !ok && b.meant("cluster"):
 	case !ok:
 		b.missing("cluster", "name a registered cluster, or give type: kubernetes with host and token")
 	case t.Cluster != "" && !strings.Contains(t.Cluster, "${") && !cyclone.ValidName(t.Cluster):

@@ -39,11 +39,12 @@ func (p *parser) load(data []byte) (*yaml.Node, bool) {
 
 // badBytes finds what makes a file no text at all.
 func badBytes(data []byte) (cyclone.Problem, bool) {
-	text := string(data)
-	switch {
-	case len(data) > MaxSize:
+	if len(data) > MaxSize { // before anything is done with so much
 		return textProblem("", 0, fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), MaxSize),
 			"move long scripts into files of the repository and call them"), true
+	}
+	text := string(data)
+	switch {
 	case strings.HasPrefix(text, byteOrderMark):
 		return textProblem("", 0, "the file begins with a byte order mark",
 			"save it as UTF-8 without a byte order mark; `cyclone lint --fix` removes it"), true
@@ -141,7 +142,7 @@ func (p *parser) pipeline(root *yaml.Node) *cyclone.Pipeline {
 		case cyclone.StageDeploy:
 			out.Deploy = p.targets(v)
 		default:
-			v.unknown("caicloud.yml", stageNames)
+			v.unknown(inFile, stageNames)
 		}
 	}
 	p.checkBuilt(out)

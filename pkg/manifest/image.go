@@ -44,6 +44,7 @@ func (v value) builtImage(text, where string) (string, bool) {
 	switch {
 	case word == misspelt:
 		v.warnf("write "+cyclone.BuiltImage, "%s is accepted for %s", misspelt, cyclone.BuiltImage)
+		v.rewrite(misspelt, cyclone.BuiltImage)
 	case word == cyclone.BuiltImage:
 	case strings.EqualFold(word, cyclone.BuiltImage):
 		v.errorf("write "+cyclone.BuiltImage, "%s is written in capitals", cyclone.BuiltImage)

@@ -80,6 +80,7 @@ type parser struct {
 	values   *Values           // nil: references are checked, not replaced
 	secrets  map[string]string // of the step that is being read: variable -> secret
 	built    []builtRef        // uses of the built image, checked at the end
+	words    []respelling      // what Fix may write differently
 	problems []cyclone.Problem
 }
 

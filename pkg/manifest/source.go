@@ -23,6 +23,9 @@ var (
 	valueLine = regexp.MustCompile(`^( *)((?:- +)*)([A-Za-z0-9_.<"'-][^:#]*?) *: +([^ #|>&*].*)$`)
 )
 
+// blockText matches lines that a block of text begins below.
+var blockText = regexp.MustCompile(`(^|[:\-?] +)(?:[&!]\S+ +)*[|>][-+0-9]*\s*(#.*)?$`)
+
 // misindented looks whether a line is such a key.
 func (s source) misindented(line int) (misindentation, bool) {
 	if line < 1 || line > len(s.lines) {

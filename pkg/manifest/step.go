@@ -179,7 +179,7 @@ func (p *parser) step(v value, name string, r role) (cyclone.Step, bool) {
 func (v value) readInto(s *cyclone.Step, r role) {
 	k, known := stepKeys[v.name]
 	switch {
-	case !known && v.node.Kind == yaml.MappingNode && suggest(v.name, keysOf(r)) == "":
+	case !known && v.isName(r.names(), keysOf(r)):
 		v.mixed()
 	case !known:
 		v.unknown(r.names(), keysOf(r))
@@ -188,6 +188,22 @@ func (v value) readInto(s *cyclone.Step, r role) {
 	case k.read != nil:
 		k.read(v, s)
 	}
+}
+
+// isName reports whether what is no key is the name of a part: a mapping that
+// no key could have been meant by.
+func (v value) isName(where string, known []string) bool {
+	if v.node.Kind != yaml.MappingNode || slices.Contains(stageNames, v.name) || suggest(v.name, known) != "" {
+		return false
+	}
+	return v.holdsKeys() || outside(v.name, where) == "" && home(v.name, where) == ""
+}
+
+// holdsKeys reports whether a mapping has keys of a step or a build.
+func (v value) holdsKeys() bool {
+	return slices.ContainsFunc(v.entries(), func(e value) bool {
+		return rolesOf(e.name) != 0 || buildPlace.has(e.name)
+	})
 }
 
 // mixed reports a name that stands among keys.
@@ -210,6 +226,7 @@ func (b block) renamed() block {
 			continue
 		}
 		k.title().warnf("write environment", "enviroment is accepted for environment")
+		k.title().rewrite(misspeltEnvironment, "environment")
 		keys[i].name = "environment"
 	}
 	b.keys = keys
@@ -222,6 +239,7 @@ func (b block) checkStep(r role) {
 	switch {
 	case b.has("image") && dockerfile && r == rolePreBuild:
 		b.title().errorf("keep image, or context_dir and dockerfile_name", "has both an image and a Dockerfile")
+	case b.meant("image"):
 	case !b.has("image") && r == rolePreBuild && !dockerfile:
 		b.missing("image", "write for instance image: golang:1.26, or name a Dockerfile with dockerfile_name")
 	case !b.has("image") && (r == rolePostBuild || r == roleService):

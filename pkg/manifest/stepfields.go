@@ -131,9 +131,9 @@ func (v value) auth() *cyclone.RegistryAuth {
 		return nil
 	}
 	out := &cyclone.RegistryAuth{}
-	readKeys(b, "auth_config", authKeys, out)
+	readKeys(b, inAuth, authKeys, out)
 	for _, key := range []string{"username", "password"} {
-		if !b.has(key) {
+		if !b.has(key) && !b.meant(key) {
 			b.missing(key, "give both username and password")
 		}
 	}

@@ -1,50 +1,96 @@
 package manifest
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
-// synonyms are words that other tools use for a key of ours.
+// synonyms are words that other tools use for a key of ours of the same form.
 var synonyms = map[string]string{
-	"args":        "build_args",
-	"auth":        "auth_config",
-	"cmd":         "command",
-	"context":     "context_dir",
-	"cpu":         "cpus",
-	"depends_on":  "links",
-	"dockerfile":  "dockerfile_name",
-	"env":         "environment",
-	"mem":         "mem_limit",
-	"memory":      "mem_limit",
-	"run":         "commands",
-	"script":      "commands",
-	"steps":       "commands",
-	"test":        "integration",
-	"tests":       "integration",
-	"prepare":     "pre_build",
-	"publish":     "build",
-	"healthcheck": "wait_for",
-	"pull_policy": "pull",
-	"workdir":     "volumes",
-	"working_dir": "volumes",
-	"artifact":    "outputs",
-	"deployment":  "deploy",
-	"deployments": "deploy",
+	"args":             "build_args",
+	"auth":             "auth_config",
+	"registry_auth":    "auth_config",
+	"cmd":              "command",
+	"context":          "context_dir",
+	"cpu":              "cpus",
+	"cpu_count":        "cpus",
+	"cpuset_cpus":      "cpuset",
+	"deployments":      "deploy",
+	"dockerfile":       "dockerfile_name",
+	"dockerfile_path":  "dockerfile_name",
+	"env":              "environment",
+	"envs":             "environment",
+	"mem":              "mem_limit",
+	"memory":           "mem_limit",
+	"memory_limit":     "mem_limit",
+	"prepare":          "pre_build",
+	"before_build":     "pre_build",
+	"after_build":      "post_build",
+	"deployment":       "deploy",
+	"test":             "integration",
+	"tests":            "integration",
+	"integration_test": "integration",
+	"pull_policy":      "pull",
+	"retry":            "retries",
+	"run":              "commands",
+	"script":           "commands",
+	"scripts":          "commands",
+	"steps":            "commands",
+	"continue_on_fail": "allow_failure",
+	"max_time":         "timeout",
 }
 
 // suggest returns the known word that was probably meant, or "".
 func suggest(word string, known []string) string {
+	if same := spelt(word, known); same != "" {
+		return same
+	}
+	if other := synonym(word, known); other != "" {
+		return other
+	}
+	if near := nearest(word, known); len(near) > 0 {
+		return near[0]
+	}
+	return ""
+}
+
+// synonym is the known word that other tools have this word for; "" for none.
+func synonym(word string, known []string) string {
+	if k := synonyms[strings.ToLower(word)]; slices.Contains(known, k) {
+		return k
+	}
+	return ""
+}
+
+// spelt is the known word that differs from a word in nothing but capitals
+// and what joins its parts; "" for none.
+func spelt(word string, known []string) string {
 	plain := squash(word)
 	for _, k := range known {
-		if squash(k) == plain || synonyms[strings.ToLower(word)] == k {
+		if squash(k) == plain {
 			return k
 		}
 	}
-	best, least := "", max(1, min(len(plain)/3, 3))+1
+	return ""
+}
+
+// nearest lists the known words that are as near to a word as any, provided
+// that they are near enough to have been meant.
+func nearest(word string, known []string) []string {
+	plain := squash(word)
+	var out []string
+	least := max(1, min(len(plain)/3, 3))
 	for _, k := range known {
-		if d := distance(plain, squash(k), least); d < least {
-			best, least = k, d
+		d := distance(plain, squash(k), least+1)
+		if d > least {
+			continue
 		}
+		if d < least {
+			out, least = nil, d
+		}
+		out = append(out, k)
 	}
-	return best
+	return slices.Compact(out)
 }
 
 // squash makes pre-build, preBuild and pre_build the same.

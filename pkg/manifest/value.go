@@ -19,6 +19,7 @@ type value struct {
 	name string     // the key's text
 	node *yaml.Node // never an alias
 	path string
+	in   *yaml.Node // the mapping that the key stands in
 }
 
 // block is a value that is a mapping.
@@ -55,16 +56,6 @@ func (v value) missing(key, hint string) {
 	t := v.title()
 	t.path = join(v.path, key)
 	t.errorf(hint, "is missing")
-}
-
-// unknown reports a key that nobody knows, with the one it was probably meant
-// to be.
-func (v value) unknown(where string, known []string) {
-	hint := "known keys: " + strings.Join(known, ", ")
-	if near := suggest(v.name, known); near != "" {
-		hint = fmt.Sprintf("did you mean %q?", near)
-	}
-	v.title().errorf(hint, "is not a key of %s", where)
 }
 
 // null reports a value that was left out, and whether it was.
@@ -115,6 +106,15 @@ func (b block) has(key string) bool {
 	return ok
 }
 
+// meant reports whether a key that nobody knows was meant to be this one: it
+// is then no use to say that this one is missing.
+func (b block) meant(key string) bool {
+	return slices.ContainsFunc(b.keys, func(k value) bool {
+		known := slices.ContainsFunc(places, func(p place) bool { return p.has(k.name) })
+		return !known && suggest(k.name, []string{key}) == key
+	})
+}
+
 // entries lists what a mapping holds, in file order, with merge keys worked
 // in where they stand: keys written out win, then earlier merges.
 func (v value) entries() []value {
@@ -139,7 +139,9 @@ func (v value) entries() []value {
 		// Keys that are no text or come twice were reported with the structure.
 		if name, ok := keyText(key); ok && !seen[name] {
 			seen[name] = true
-			out = append(out, v.child(key, node, name, join(v.path, name)))
+			e := v.child(key, node, name, join(v.path, name))
+			e.in = v.node
+			out = append(out, e)
 		}
 	}
 	return out
