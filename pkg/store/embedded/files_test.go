@@ -19,7 +19,7 @@ import (
 
 // Not parallel: it looks at the memory of the whole process.
 func TestFilesStream(t *testing.T) {
-	storetest.Streams(t, parts(open(t, t.TempDir())))
+	storetest.Streams(t, parts(open(t, t.TempDir())), 64<<20)
 }
 
 // contents are the paths of all contents in a data folder.

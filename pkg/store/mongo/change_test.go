@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -91,6 +92,21 @@ var changes = []change{
 		func(t *testing.T, s *mongo.Store, e *cyclone.Event) bool {
 			chunks, err := s.Logs.Chunks(t.Context(), e.ID, 1, 10)
 			return err == nil && len(chunks) == 1 && bytes.Equal(chunks[0].Data, []byte("text"))
+		}},
+	{"put file", pending,
+		func(t *testing.T, s *mongo.Store, _ *cyclone.Event) error {
+			_, err := s.Files.Put(t.Context(), artifact("a"), strings.NewReader("text"))
+			return err
+		},
+		func(t *testing.T, s *mongo.Store, _ *cyclone.Event) bool { return fileHolds(t, s, "a", "text") }},
+	{"put file over another", func(t *testing.T, s *mongo.Store) *cyclone.Event { put(t, s, "a", "old"); return nil },
+		func(t *testing.T, s *mongo.Store, _ *cyclone.Event) error {
+			_, err := s.Files.Put(t.Context(), artifact("a"), strings.NewReader("text"))
+			return err
+		},
+		func(t *testing.T, s *mongo.Store, _ *cyclone.Event) bool {
+			files, err := s.Files.List(t.Context(), "e", "")
+			return fileHolds(t, s, "a", "text") && err == nil && len(files) == 1
 		}},
 	{"create delivery", pending,
 		func(t *testing.T, s *mongo.Store, _ *cyclone.Event) error {

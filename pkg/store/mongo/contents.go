@@ -106,7 +106,8 @@ func (s *contents) write(ctx context.Context, id string, f *cyclone.File, from i
 		}
 		sum.Write(piece[:k])
 		f.Size += cyclone.Size(k)
-		if end || time.Since(alive) > aliveEvery {
+		// What was alive a minute ago is not swept within the hour.
+		if time.Since(alive) > aliveEvery {
 			if err := s.keepAlive(ctx, id); err != nil {
 				return err
 			}

@@ -72,7 +72,7 @@ func noise(n int) string {
 
 var files = []clause{
 	{"a file comes back with size and sum, byte for byte", func(t *testing.T, s Stores) {
-		for name, content := range map[string]string{"empty": "", "one": "\x00", "text": "ä世\r\n\xff", "large": noise(3<<20 + 17)} {
+		for name, content := range map[string]string{"empty": "", "one": "\x00", "text": "ä世\r\n\xff", "large": noise(2<<20 + 17)} {
 			f := artifact(name)
 			got := put(t, s, f, content)
 			found, _ := read(t, s, f)
@@ -186,7 +186,7 @@ var files = []clause{
 	{"16 who put one path: all succeed and one is kept whole", func(t *testing.T, s Stores) {
 		contents := make([]string, 16)
 		for i := range contents {
-			contents[i] = strings.Repeat(numbered(i), 10_000+i)
+			contents[i] = strings.Repeat(numbered(i), 2000+i)
 		}
 		for _, err := range together(16, func(i int) error {
 			_, err := s.Files.Put(t.Context(), artifact("a"), strings.NewReader(contents[i]))
@@ -253,7 +253,7 @@ func (r readerFunc) Read(p []byte) (int, error) { return r(p) }
 func brokenContent(t *testing.T, s Stores) {
 	put(t, s, artifact("old"), "old")
 	broken := errors.New("the connection broke")
-	for _, n := range []int{0, 1, 3 << 20} {
+	for _, n := range []int{0, 1, 1<<20 + 1} {
 		content := func() io.Reader { return io.MultiReader(strings.NewReader(noise(n)), iotest.ErrReader(broken)) }
 		for _, path := range []string{"old", "new"} {
 			_, err := s.Files.Put(t.Context(), artifact(path), content())
@@ -267,7 +267,7 @@ func brokenContent(t *testing.T, s Stores) {
 }
 
 func seekFile(t *testing.T, s Stores) {
-	want := noise(5<<20 + 3)
+	want := noise(2<<20 + 3)
 	put(t, s, artifact("a"), want)
 	_, content, err := s.Files.Open(t.Context(), "e", cyclone.FileArtifact, "a")
 	must(t, err)
@@ -282,7 +282,7 @@ func seekFile(t *testing.T, s Stores) {
 	}{
 		{0, io.SeekStart, 0, 10}, {1 << 20, io.SeekStart, 1 << 20, 1}, {1<<20 - 1, io.SeekStart, 1<<20 - 1, 2},
 		{-100, io.SeekEnd, size - 100, 200}, {-1 << 20, io.SeekCurrent, size - 1<<20, 5}, {-5, io.SeekCurrent, size - 1<<20, 5},
-		{0, io.SeekStart, 0, size + 1}, {size + 5, io.SeekStart, size + 5, 3}, {2<<20 + 7, io.SeekStart, 2<<20 + 7, 2 << 20},
+		{0, io.SeekStart, 0, size + 1}, {size + 5, io.SeekStart, size + 5, 3}, {1<<20 + 7, io.SeekStart, 1<<20 + 7, 1 << 19},
 	} {
 		same(t, c.at, must1(content.Seek(c.offset, c.whence))(t), "place")
 		got := must1(io.ReadAll(io.LimitReader(content, c.n)))(t)
@@ -299,7 +299,8 @@ func seekFile(t *testing.T, s Stores) {
 }
 
 func replacedMeanwhile(t *testing.T, s Stores) {
-	version := func(i int) string { return strings.Repeat(numbered(i), 500_000) }
+	const long = 300_000
+	version := func(i int) string { return strings.Repeat(numbered(i), long) }
 	put(t, s, artifact("a"), version(0))
 	_, old, err := s.Files.Open(t.Context(), "e", cyclone.FileArtifact, "a")
 	must(t, err)
@@ -307,11 +308,11 @@ func replacedMeanwhile(t *testing.T, s Stores) {
 	must1(io.ReadFull(old, first))(t)
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
-	for range 4 {
+	for range 2 {
 		readers.Go(func() {
 			for {
 				_, data := read(t, s, artifact("a"))
-				if want := strings.Repeat(data[:5], 500_000); data != want {
+				if want := strings.Repeat(data[:5], long); data != want {
 					t.Errorf("%d bytes that begin with %s are of several versions", len(data), data[:5])
 				}
 				select {
@@ -334,10 +335,10 @@ func replacedMeanwhile(t *testing.T, s Stores) {
 	must(t, old.Close())
 }
 
-// Streams checks that 64 MiB pass through a store of which little is in memory
-// at any moment. Nothing else may run beside it.
-func Streams(t *testing.T, s Stores) {
-	const size, most = 64 << 20, 24 << 20
+// Streams checks that a content passes through a store of which little is in
+// memory at any moment. Nothing else may run beside it.
+func Streams(t *testing.T, s Stores, size int64) {
+	const most = 12 << 20
 	before := inUse()
 	made := func() io.Reader {
 		return io.TeeReader(io.LimitReader(rand.NewChaCha8([32]byte{2}), size), &frugal{t: t, most: before + most})
@@ -356,7 +357,7 @@ func Streams(t *testing.T, s Stores) {
 	same(t, want, hex.EncodeToString(sum.Sum(nil)), "sum of what was read")
 }
 
-// frugal looks at the memory in use whenever 8 MiB more have come by.
+// frugal looks at the memory in use whenever 4 MiB more have come by.
 type frugal struct {
 	t    *testing.T
 	most uint64
@@ -364,9 +365,9 @@ type frugal struct {
 }
 
 func (f *frugal) Write(p []byte) (int, error) {
-	before := f.seen >> 23
+	before := f.seen >> 22
 	f.seen += len(p)
-	if f.seen>>23 > before {
+	if f.seen>>22 > before {
 		if used := inUse(); used > f.most {
 			f.t.Errorf("after %d MiB there are %d MiB of memory in use, more than %d", f.seen>>20, used>>20, f.most>>20)
 		}
