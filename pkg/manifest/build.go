@@ -51,7 +51,7 @@ func (p *parser) build(v value) (cyclone.Build, bool) {
 	if !ok {
 		return out, false
 	}
-	p.secrets = nil
+	p.secrets, p.role = nil, 0
 	if secrets, ok := b.find("secrets"); ok {
 		p.secrets = secrets.secretNames(false)
 		out.Secrets = p.secrets

@@ -146,6 +146,7 @@ func (p *parser) pipeline(root *yaml.Node) *cyclone.Pipeline {
 		}
 	}
 	p.checkBuilt(out)
+	p.checkSecretive()
 	return out
 }
 

@@ -1,7 +1,6 @@
 package manifest
 
 import (
-	"fmt"
 	"maps"
 	"regexp"
 	"slices"
@@ -143,16 +142,20 @@ func (v value) doubt(name string) {
 	}
 }
 
-// meant is the advice for a name that is not known.
+// meant is the advice for a name that is not known: those that are near.
 func (v value) meant(name string) string {
 	known := append(Variables(), slices.Sorted(maps.Keys(v.p.secrets))...)
 	if v.p.values != nil {
 		known = append(known, slices.Sorted(maps.Keys(v.p.values.Variables))...)
 	}
-	if near := suggest(name, known); near != "" {
-		return fmt.Sprintf("did you mean ${%s}?", near)
+	near := nearest(name, slices.Compact(slices.Sorted(slices.Values(known))))
+	if len(near) == 0 {
+		return "set it in the project's variables, name the secret in this step's `secrets`, or write $${ for the characters themselves"
 	}
-	return "set it in the project's variables, name the secret in this step's `secrets`, or write $${ for the characters themselves"
+	for i, n := range near {
+		near[i] = "${" + clip(n) + "}"
+	}
+	return "did you mean " + strings.Join(near[:min(3, len(near))], " or ") + "?"
 }
 
 // refersTo reports whether a text has a reference in it.

@@ -77,11 +77,13 @@ func Errors(problems []cyclone.Problem) int {
 
 // parser collects what is wrong while a file is read.
 type parser struct {
-	values   *Values           // nil: references are checked, not replaced
-	secrets  map[string]string // of the step that is being read: variable -> secret
-	built    []builtRef        // uses of the built image, checked at the end
-	words    []respelling      // what Fix may write differently
-	problems []cyclone.Problem
+	values    *Values           // nil: references are checked, not replaced
+	secrets   map[string]string // of the step that is being read: variable -> secret
+	built     []builtRef        // uses of the built image, checked at the end
+	words     []respelling      // what Fix may write differently
+	role      role              // of the step that is being read; 0 for a build
+	secretive []suspect         // variables that seem to hold secrets, looked at at the end
+	problems  []cyclone.Problem
 }
 
 // read is Parse, or Expand when values are given.

@@ -210,15 +210,23 @@ func TestFormat(t *testing.T) {
 		source  string
 		want    string
 	}{
-		"no source":  {problem, "", "f:2:10: warning: pre_build.image: is odd\n  hint: do this"},
-		"with line":  {problem, "pre_build:\r\n  image: abc\r\n", "f:2:10: warning: pre_build.image: is odd\n  hint: do this\n  2 |   image: abc\n    |          ^"},
-		"beyond":     {cyclone.Problem{Line: 9, Column: 1, Message: "m"}, "a\n", "f:9:1: m"},
-		"tab":        {cyclone.Problem{Line: 1, Column: 2, Message: "m"}, "\ta", "f:1:2: m\n  1 | \ta\n    | \t^"},
-		"wide":       {cyclone.Problem{Line: 1, Column: 3, Message: "m"}, "构建x", "f:1:3: m\n  1 | 构建x\n    |     ^"},
-		"escape":     {cyclone.Problem{Line: 1, Column: 1, Message: "m\x1b[31m"}, "\x1b[2Ja", "f:1:1: m\uFFFD[31m\n  1 | \uFFFD[2Ja\n    | ^"},
-		"credential": {cyclone.Problem{Line: 1, Column: 8, Message: "m"}, "token: abc", "f:1:8: m"},
+		"no source":     {problem, "", "f:2:10: warning: pre_build.image: is odd\n  hint: do this"},
+		"with line":     {problem, "pre_build:\r\n  image: abc\r\n", "f:2:10: warning: pre_build.image: is odd\n  hint: do this\n  2 |   image: abc\n    |          ^"},
+		"beyond":        {cyclone.Problem{Line: 9, Column: 1, Message: "m"}, "a\n", "f:9:1: m"},
+		"tab":           {cyclone.Problem{Line: 1, Column: 2, Message: "m"}, "\ta", "f:1:2: m\n  1 | \ta\n    | \t^"},
+		"wide":          {cyclone.Problem{Line: 1, Column: 3, Message: "m"}, "构建x", "f:1:3: m\n  1 | 构建x\n    |     ^"},
+		"escape":        {cyclone.Problem{Line: 1, Column: 1, Message: "m\x1b[31m"}, "\x1b[2Ja", "f:1:1: m\uFFFD[31m\n  1 | \uFFFD[2Ja\n    | ^"},
+		"credential":    {cyclone.Problem{Line: 1, Column: 8, Message: "m"}, "token: abc", "f:1:8: m\n  1 | token: ***\n    |        ^"},
+		"reference":     {cyclone.Problem{Line: 1, Column: 8, Message: "m"}, "token: ${A}", "f:1:8: m\n  1 | token: ${A}\n    |        ^"},
+		"next line":     {cyclone.Problem{Line: 2, Column: 3, Message: "m"}, "token: |\n  abc", "f:2:3: m\n  2 |   ***\n    |   ^"},
+		"behind it":     {cyclone.Problem{Line: 1, Column: 30, Message: "m"}, "{token: abcdefghijklm, image: A}", "f:1:30: m\n  1 | {token: ***\n    |         ^"},
+		"by its form":   {cyclone.Problem{Line: 1, Column: 1, Message: "m"}, "run ghp_" + strings.Repeat("a1", 20), "f:1:1: m\n  1 | run ***\n    | ^"},
+		"mark":          {cyclone.Problem{Line: 1, Column: 4, Message: "m"}, "e\u0301 x", "f:1:4: m\n  1 | e\u0301 x\n    |   ^"},
+		"old Mac":       {cyclone.Problem{Line: 2, Column: 1, Message: "m"}, "a\rb\rc", "f:2:1: m\n  2 | b\n    | ^"},
+		"separator":     {cyclone.Problem{Line: 3, Column: 1, Message: "m"}, "a\u2028b\r\nc\n", "f:3:1: m\n  3 | c\n    | ^"},
+		"mark of order": {cyclone.Problem{Line: 1, Column: 1, Message: "m"}, "\xef\xbb\xbfa", "f:1:1: m\n  1 | a\n    | ^"},
 		"long": {cyclone.Problem{Line: 2, Column: 200, Message: "m"}, long,
-			"f:2:200: m\n  2 | " + strings.Repeat("x", 110) + "\n    | " + strings.Repeat(" ", 60) + "^"},
+			"f:2:200: m\n  2 | ..." + strings.Repeat("x", 110) + "...\n    | " + strings.Repeat(" ", 63) + "^"},
 	} {
 		if diff := cmp.Diff(c.want, manifest.Format("f", c.problem, []byte(c.source))); diff != "" {
 			t.Errorf("%s:\n%s", name, diff)

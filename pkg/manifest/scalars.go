@@ -66,6 +66,7 @@ func (v value) commands() []string {
 				item.errorf("write a shell command or remove the line", "is an empty command")
 				continue
 			}
+			item.checkCommand(text)
 			out = append(out, text)
 		}
 	}

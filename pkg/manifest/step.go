@@ -156,7 +156,7 @@ func (p *parser) step(v value, name string, r role) (cyclone.Step, bool) {
 		return s, false
 	}
 	b = b.renamed()
-	p.secrets = nil
+	p.secrets, p.role = nil, r
 	if secrets, ok := b.find("secrets"); ok {
 		p.secrets = secrets.secretNames(true)
 		s.Secrets = p.secrets

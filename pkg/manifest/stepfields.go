@@ -44,6 +44,7 @@ func (v value) mappedVariable() (cyclone.Variable, bool) {
 		return cyclone.Variable{Name: v.name}, true
 	}
 	text, _, ok := v.expandable()
+	v.suspects(v.name, v.node.Value)
 	return cyclone.Variable{Name: v.name, Value: text}, ok
 }
 
@@ -68,6 +69,7 @@ func (v value) listedVariable() (cyclone.Variable, bool) {
 		raw = raw[1 : n-1]
 	}
 	v.checkVariable(name)
+	v.suspects(name, raw)
 	with, _, ok := v.expand(raw)
 	return cyclone.Variable{Name: name, Value: with}, ok
 }
@@ -138,14 +140,6 @@ func (v value) auth() *cyclone.RegistryAuth {
 		}
 	}
 	return out
-}
-
-// clearText warns of a credential that everybody who reads the file can see.
-func (v value) clearText(what string) {
-	if v.node.Kind == yaml.ScalarNode && !isNull(v.node) && !refersTo(v.node) {
-		v.warnf("keep it as a secret of the project, name that in `secrets` and write ${NAME} here",
-			"%s stands in the file in clear text", what)
-	}
 }
 
 // whenKeys are the keys of when.
