@@ -75,7 +75,8 @@ type layout struct {
 	out     []string
 	fixed   int  // so many lines of out belong to values, blank or not
 	strange bool // something is written in a way that is not known here
-	open    bool // the last line of the file has no end, and gets none
+	open    bool // the last line of the file has no end
+	bare    bool // so it must get none
 }
 
 // newLayout splits a file into its lines.
@@ -92,7 +93,7 @@ func (l *layout) String() string {
 	}
 	text := strings.Join(l.out[:n], "\n")
 	// A block of text that ends with the file has no line end of its own.
-	if n == 0 || l.open && l.fixed == n {
+	if n == 0 || l.bare {
 		return text
 	}
 	return text + "\n"
@@ -139,7 +140,8 @@ func (l *layout) comments(next level, before []level) {
 		}
 		was, place := strings.Index(l.lines[n], text), next
 		for _, above := range before {
-			if was > next.was && above.was <= was && above.was >= place.was {
+			deeper := above.was > place.was || above.was == place.was && above.is > place.is
+			if was > next.was && above.was <= was && deeper {
 				place = above
 			}
 		}

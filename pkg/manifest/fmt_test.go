@@ -94,6 +94,7 @@ func TestCanonicalKeepsScalars(t *testing.T) {
 		"0755", "1.10", "yes", "~", "''", `"a\tb"`, "'it''s'", "|\n    a\n\n     b\n", "|-\n    a\n", "|+\n    a\n\n\n", ">\n    a\n    b\n\n      c\n",
 		"|2\n      a\n    b\n", "a\n    b\n\n    c", "\"a\n\n   b\\\n   c \\\n  d\"", "'a\n\n  b'", "[a,\n b, 'c\n\n d']", "{a: [1, 2,\n# note\n3], \"b\":'c'}",
 		"&x a", "!!str 1", "|\n    # no comment\n", "|\n    a  \n      \n    b\n", "a # note", "[it's, \"#\", 'a # b'] # note", "|+\n    a\n\n  # note\n",
+		"|\n    a\n    ", "|-\n    a\n\n      ", "|+\n    a\n    ",
 	} {
 		for _, frame := range []string{"k:   V", "k:\n    l:  V", "-  V", "k:\n-   l:   V", "k:\n    -   -   V", "? k\n: V"} {
 			text := strings.Replace(frame, "V", value, 1)

@@ -144,7 +144,8 @@ func (l *layout) block(holder level, header string) {
 	for n := l.at; n < len(l.lines); n++ {
 		text := strings.TrimLeft(l.lines[n], " ")
 		column := len(l.lines[n]) - len(text)
-		if text == "" && keep {
+		// A line of blanks that goes beyond the indentation is text.
+		if text == "" && (keep || was >= 0 && column > was) {
 			end = n + 1
 		}
 		if text == "" {
@@ -166,7 +167,7 @@ func (l *layout) block(holder level, header string) {
 		}
 		l.out = append(l.out, strings.Repeat(" ", is)+line[was:])
 	}
-	l.fixed = len(l.out)
+	l.fixed, l.bare = len(l.out), l.open && l.at == len(l.lines)
 }
 
 // scanner follows quotes and brackets through the lines of a value.
