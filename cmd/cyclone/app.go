@@ -45,7 +45,7 @@ Exit codes: 0 done; 1 failed (the event did not succeed, the file has errors);
 	flags.BoolVar(&a.json, "json", false, "print the server's own JSON, for programs")
 	root.AddCommand(a.projectCommand(), a.eventCommand(), a.logsCommand(), a.artifactCommand(), a.reportCommand(), a.cacheCommand(), a.lintCommand(), a.fmtCommand(),
 		a.clusterCommand(), a.secretCommand(), a.deliveryCommand(),
-		a.nodeCommand(), a.workerCommand(), a.retentionCommand(), a.versionCommand())
+		a.nodeCommand(), a.workerCommand(), a.retentionCommand(), a.runCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd()
 	a.adoptCompletion(root)
 	return root

@@ -42,6 +42,7 @@ const (
 	LabelProject = "cyclone.project" // ProjectName
 	LabelServer  = "cyclone.server"  // id of the installation
 	LabelWorker  = "cyclone.worker"  // WorkerID
+	LabelLocal   = "cyclone.local"   // who made it in a local run, without a server
 )
 
 // Stamp is the time as Cyclone stores and shows it: UTC, whole milliseconds,

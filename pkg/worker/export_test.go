@@ -46,6 +46,29 @@ func (j *Journal) Output(stage cyclone.Stage, step string) (out cyclone.Output, 
 	return o, o.close
 }
 
+// Unfinished is how many bytes of unfinished lines are held.
+func (j *Journal) Unfinished() int {
+	j.j.mu.Lock()
+	defer j.j.mu.Unlock()
+	n := 0
+	for s := range j.j.open {
+		n += len(s.rest)
+	}
+	return n
+}
+
+// ResolveOutput says where an output of a step is and where it goes; the
+// source tree is mounted at /src, and its folder sub at /mnt.
+func ResolveOutput(text, base string) (from, to, tree string, inTree bool, err error) {
+	r := &run{tree: "/tree"}
+	spec := cyclone.ContainerSpec{Mounts: []cyclone.Mount{{Source: "/tree", Target: "/src"}, {Source: "/tree/sub", Target: "/mnt"}, {Source: "/etc", Target: "/etc"}}}
+	w, err := r.resolve(&step{stage: cyclone.StagePreBuild, name: "pre_build"}, text, base, spec)
+	return w.from, w.to, w.tree, w.inTree, err
+}
+
+// GlobMatch reports whether a path matches a glob.
+func GlobMatch(glob, value string) bool { return globMatch(glob, value) }
+
 // Extract writes a tar into a folder as outputs do.
 func Extract(dir, to, glob string, archive io.Reader) (int, error) {
 	root, err := os.OpenRoot(dir)

@@ -54,6 +54,9 @@ func (r *run) find(name string) (built, error) {
 			return b, nil
 		}
 	}
+	if b, ok := r.earlierImage(firstOf(name, first)); ok {
+		return b, nil
+	}
 	known := r.job.Event.Image
 	if !r.takesOver(cyclone.StageBuild) && len(r.built) == 0 && known.Digest != "" && (name == "" || name == first) {
 		return built{build: first, image: known, pushed: true, taken: true}, nil
@@ -111,6 +114,9 @@ func (r *run) stepImage(ctx context.Context, s *step, c cyclone.Step) (string, e
 // buildSpec is an image build of a context and a Dockerfile in the source
 // tree, which neither may leave.
 func (r *run) buildSpec(stage cyclone.Stage, step, contextDir, dockerfile string, auth *cyclone.RegistryAuth) (cyclone.BuildSpec, error) {
+	if r.dry() && len(r.pipeline.PreBuild) > 0 {
+		return r.planBuild(contextDir, dockerfile), nil
+	}
 	spec := cyclone.BuildSpec{CacheFrom: r.job.CacheFrom, Registries: maps.Clone(r.job.Registries)}
 	dockerfile = path.Join(contextDir, dockerfile)
 	contextDir = path.Clean(contextDir)

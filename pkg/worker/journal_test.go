@@ -58,6 +58,9 @@ func TestSplit(t *testing.T) {
 		{"just fits", []string{long + "\n"}, []string{long}},
 		{"too long", []string{long + "y\n"}, []string{long + worker.Continued, "y"}},
 		{"too long in pieces", []string{long, "y", "z\n"}, []string{long + worker.Continued, "yz"}},
+		{"just fits before a line end of Windows", []string{long, "\r", "\n"}, []string{long}},
+		{"too long and rewritten", []string{long + "yy\rz\n"}, []string{long + worker.Continued, "z"}},
+		{"too long and rewritten in pieces", []string{long, "y", "y\r", "z\n"}, []string{long + worker.Continued, "z"}},
 		{"cut before a character", []string{long[1:] + "ä\n"}, []string{long[1:] + worker.Continued, "ä"}},
 	}
 	for _, tt := range tests {
@@ -82,6 +85,7 @@ func FuzzSplit(f *testing.F) {
 	f.Add("a\nb\r\nc\rd", uint64(1))
 	f.Add(strings.Repeat("ä", worker.MaxLine), uint64(2))
 	f.Add("\xff\r\r\n\n\r", uint64(3))
+	f.Add(strings.Repeat("x", worker.MaxLine)+"\r\n"+strings.Repeat("y", worker.MaxLine+1)+"\r\rz\r\n", uint64(4))
 	f.Fuzz(func(t *testing.T, text string, seed uint64) {
 		want := split(t, nil, text)
 		random := rand.New(rand.NewPCG(seed, 0))
@@ -91,10 +95,8 @@ func FuzzSplit(f *testing.F) {
 			pieces, rest = append(pieces, rest[:n]), rest[n:]
 		}
 		got := split(t, nil, pieces...)
-		if !strings.Contains(text, "\r") || len(text) <= worker.MaxLine {
-			if diff := cmp.Diff(want, got); diff != "" {
-				t.Errorf("cut into %d pieces (-whole +cut)\n%s", len(pieces), diff)
-			}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("cut into %d pieces (-whole +cut)\n%s", len(pieces), diff)
 		}
 		for _, l := range got {
 			if !utf8.ValidString(l) || strings.Contains(l, "\n") {

@@ -48,7 +48,7 @@ func (r *run) takeImages(s *step) {
 			continue
 		}
 		image := r.job.Images[at].Image
-		r.built = append(r.built, built{build: b.Name, image: image, pushed: image.Digest != "", taken: true, tags: b.Tags})
+		r.built = append(r.built, built{build: b.Name, image: image, pushed: image.Digest != "", taken: r.Local == nil, tags: b.Tags})
 		s.say("Image of %s: %s", b.Name, firstOf(r.built[len(r.built)-1].reference(), image.Ref()))
 	}
 	r.noteImages()

@@ -39,7 +39,7 @@ func (s *splitter) write(at time.Time, p []byte) {
 		if i < 0 {
 			break
 		}
-		if len(s.rest) > 0 {
+		if len(s.rest) > 0 || i > maxLine {
 			s.hold(at, text[:i])
 			s.end(at)
 		} else {
@@ -52,17 +52,32 @@ func (s *splitter) write(at time.Time, p []byte) {
 	}
 }
 
-// hold adds to the unfinished line. What a carriage return has overwritten is
-// forgotten at once, so that an endless progress bar needs no memory.
+// hold adds to the unfinished line, one rewrite after the other, so that it
+// makes no difference how the text was cut. What a carriage return has
+// overwritten is forgotten soon, so that an endless progress bar needs no memory.
 func (s *splitter) hold(at time.Time, text string) {
-	s.rest = append(s.rest, text...)
 	s.shown = -1
 	s.j.open[s] = struct{}{}
-	if len(s.rest) <= maxLine {
-		return
+	for text != "" {
+		part := text
+		if i := strings.IndexByte(text, '\r'); i >= 0 {
+			part = text[:i+1]
+		}
+		text = text[len(part):]
+		if n := len(s.rest); part == "\r" && n > 0 && s.rest[n-1] == '\r' {
+			continue // a second return does nothing
+		}
+		s.rest = append(s.rest, part...)
+		if len(s.rest) > maxLine {
+			s.shorten(at)
+		}
 	}
+}
+
+// shorten emits what is too long of the unfinished line.
+func (s *splitter) shorten(at time.Time) {
 	visible := lastRewrite(string(s.rest))
-	for len(visible) > maxLine {
+	for len(strings.TrimSuffix(visible, "\r")) > maxLine {
 		n := cut(visible)
 		s.emit(at, visible[:n]+continued)
 		visible = visible[n:]
@@ -81,15 +96,10 @@ func (s *splitter) end(at time.Time) {
 	s.line(at, text)
 }
 
-// line emits one line without its line end.
+// line emits one line, of at most maxLine, without its line end.
 func (s *splitter) line(at time.Time, text string) {
 	if strings.IndexByte(text, '\r') >= 0 {
 		text = lastRewrite(strings.TrimRight(text, "\r"))
-	}
-	for len(text) > maxLine {
-		n := cut(text)
-		s.emit(at, text[:n]+continued)
-		text = text[n:]
 	}
 	s.emit(at, text)
 }

@@ -109,7 +109,7 @@ func (r *run) pushImage(ctx context.Context, done *built, b cyclone.Build) error
 		defer o.close()
 		why := "caicloud.yml says push: false"
 		if !r.job.Push {
-			why = "events of this kind push nothing"
+			why = firstOf(r.unpushed(), "events of this kind push nothing")
 		}
 		o.say("%s is not pushed: %s.", ref, why)
 		return nil

@@ -86,6 +86,9 @@ func (all *services) start(ctx context.Context, c cyclone.Step) error {
 		if err := all.create(ctx, v); err != nil {
 			return err
 		}
+		if all.run.dry() {
+			return nil
+		}
 		all.all = append(all.all, v)
 		all.running.Go(func() { all.follow(v) })
 		if err := all.run.ready(ctx, v); err != nil {
@@ -113,6 +116,10 @@ func (all *services) create(ctx context.Context, v *service) error {
 	}
 	spec.Labels = r.labels("service")
 	spec.Aliases = all.aliases(v.step.Name)
+	if r.dry() {
+		r.plan(v.out, v.step, spec)
+		return nil
+	}
 	v.out.set(func(st *cyclone.StepState) { st.Image = firstOf(v.step.Image, image) })
 	v.id, err = r.Containers.Create(ctx, spec)
 	return err

@@ -124,6 +124,10 @@ func (r *run) once(ctx context.Context, s *step, c cyclone.Step, network string)
 		return err
 	}
 	s.set(func(st *cyclone.StepState) { st.Image = firstOf(c.Image, image) })
+	if r.dry() {
+		r.plan(s, c, spec)
+		return nil
+	}
 	// The container may change the source tree.
 	if err := r.outputs.packed(ctx); err != nil {
 		return err
@@ -199,7 +203,7 @@ func (r *run) spec(ctx context.Context, s *step, c cyclone.Step, image, network 
 	if err != nil {
 		return cyclone.ContainerSpec{}, err
 	}
-	if network == "" && r.Engine.Shared {
+	if network == "" && r.Engine.Shared && r.Local == nil {
 		// On the host's engine a step must not meet those of other events.
 		if network, err = r.eventNetwork(ctx); err != nil {
 			return cyclone.ContainerSpec{}, err

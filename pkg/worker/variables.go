@@ -74,10 +74,10 @@ func (r *run) addSecrets(stage cyclone.Stage, step string, values, wanted map[st
 
 // labels mark what a run makes on the engine.
 func (r *run) labels(role string) map[string]string {
-	return map[string]string{
+	return r.Local.label(map[string]string{
 		cyclone.LabelRole:    role,
 		cyclone.LabelEvent:   string(r.job.Event.ID),
 		cyclone.LabelProject: string(r.job.Event.Project),
 		cyclone.LabelWorker:  string(r.job.Fence.Worker),
-	}
+	})
 }

@@ -38,7 +38,7 @@ type server interface {
 	Err() error
 }
 
-// Worker handles one event. All fields must be set, but Cache.
+// Worker handles one event. All fields must be set, but Cache and Local.
 type Worker struct {
 	Server     server
 	Engine     *Engine
@@ -53,6 +53,8 @@ type Worker struct {
 	Dir string
 	// Cache is what is kept between the project's events; nil for nothing.
 	Cache *Cache
+	// Local makes it the worker of a local run; nil for a server's.
+	Local *Local
 	Log   *slog.Logger
 
 	space func(path string) (free, size uint64, err error) // nil: the system's answer
@@ -246,6 +248,12 @@ func (r *run) engineDied() *verdict {
 func (r *run) cleanUp() {
 	ctx, cancel := context.WithTimeout(context.Background(), sweepTime)
 	defer cancel()
+	if r.Local != nil {
+		r.pulls.wait()
+		r.dropCaches()
+		_ = r.root.Close() // it only named the source tree
+		return
+	}
 	select {
 	case <-r.up.done:
 		if r.up.err == nil && r.Engine.Err() == nil {

@@ -34,7 +34,7 @@ func (c *Cloner) Changed(ctx context.Context, s cyclone.CloneSpec, dir, base str
 	}
 	defer func() { _ = os.RemoveAll(own) }() // there is nothing in it that anybody needs
 	s.Dir = own
-	from, err := check(s)
+	from, err := check(s, c.Files)
 	if err != nil {
 		return nil, err
 	}

@@ -15,6 +15,7 @@ type remote struct {
 	base  string // scheme://host[:port], where credentials may go; "" for ssh
 	host  string
 	ssh   bool
+	file  bool // on this machine's disk
 }
 
 var (
@@ -27,8 +28,11 @@ var (
 )
 
 // check refuses what must never reach git's command line.
-func check(s cyclone.CloneSpec) (remote, error) {
+func check(s cyclone.CloneSpec, files bool) (remote, error) {
 	from, bad := parseURL(s.URL)
+	if path, onDisk := strings.CutPrefix(s.URL, "file:///"); onDisk && files {
+		from, bad = remote{shown: "/" + path, file: true}, ""
+	}
 	problems := &cyclone.InvalidError{}
 	if bad != "" {
 		problems.Add("repository.url", "%s", bad)

@@ -75,6 +75,14 @@ func (r *run) secret() bool {
 	return !r.from.ssh && (r.spec.Username != "" || r.spec.Password != "")
 }
 
+// allowed are the transports of this call.
+func (r *run) allowed() string {
+	if r.from.file && !r.inSubmodules {
+		return allowed + ":file"
+	}
+	return allowed
+}
+
 // environment is what git inherits: not its own settings of whoever started
 // us, nor anything that could ask a person or carries Cyclone's tokens.
 func (r *run) environment(inherited []string) []string {
@@ -86,7 +94,7 @@ func (r *run) environment(inherited []string) []string {
 		}
 	}
 	env = append(env,
-		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL="+allowed,
+		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL="+r.allowed(),
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
 		"GIT_SSH_VARIANT=ssh",
 		"GIT_SSH_COMMAND="+r.cloner.ssh(),

@@ -38,6 +38,10 @@ type Cloner struct {
 	// KnownHosts is the file in which ssh looks for the keys of hosts and
 	// remembers new ones; ssh's own by default.
 	KnownHosts string
+	// Files lets it clone repositories on this machine's disk too
+	// (file:///path), for somebody who may read them anyway. Submodules are
+	// still fetched over the network alone.
+	Files bool
 }
 
 var _ cyclone.Cloner = (*Cloner)(nil)
@@ -51,7 +55,7 @@ var _ cyclone.Cloner = (*Cloner)(nil)
 // for credentials that are missing or wrong, ErrUnavailable for a host that
 // does not answer after three tries, and context.Cause(ctx) when ctx ended.
 func (c *Cloner) Clone(ctx context.Context, s cyclone.CloneSpec, out cyclone.Output) (cyclone.Commit, error) {
-	from, err := check(s)
+	from, err := check(s, c.Files)
 	if err != nil {
 		return cyclone.Commit{}, err
 	}
@@ -77,6 +81,8 @@ type run struct {
 	from   remote
 	out    cyclone.Output
 	agent  *sshAgent // nil without a key
+
+	inSubmodules bool // they are being fetched
 }
 
 func (r *run) clone(ctx context.Context) (cyclone.Commit, error) {
@@ -137,6 +143,7 @@ func (r *run) submodules(ctx context.Context) error {
 		return fmt.Errorf("look for submodules: %w", err)
 	}
 	r.say("Fetching submodules")
+	r.inSubmodules = true
 	update := []string{"submodule", "update", "--init", "--recursive", "--force", "--progress"}
 	f, err := r.remoteGit(ctx, append(update, "--depth=1")...)
 	if err != nil && f.kind == missing {
