@@ -178,7 +178,9 @@ type rig struct {
 	dir     string
 	held    held
 	cloner  cyclone.Cloner // nil for one of source
-	space   func(path string) (free, size uint64, err error)
+	// images stands before the engine's images; nil for nothing.
+	images func(i cyclone.Images) cyclone.Images
+	space  func(path string) (free, size uint64, err error)
 }
 
 // newRig returns a rig whose repository has the given caicloud.yml ("" for
@@ -237,7 +239,10 @@ func (r *rig) clonerOr(usual cyclone.Cloner) cyclone.Cloner {
 
 // work runs the worker and returns what it returns.
 func (r *rig) work(ctx context.Context) error {
-	images := heldImages{r.engine.Images(), &r.held}
+	var images cyclone.Images = heldImages{r.engine.Images(), &r.held}
+	if r.images != nil {
+		images = r.images(images)
+	}
 	w := &worker.Worker{
 		Server: r.server, Engine: r.docker, Containers: r.engine, Images: images, Networks: r.engine,
 		Cloner:   func(string) (cyclone.Cloner, error) { return r.clonerOr(heldSource{r.source, &r.held}), nil },

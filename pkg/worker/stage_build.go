@@ -117,7 +117,7 @@ func (r *run) pushImage(ctx context.Context, done *built, b cyclone.Build) error
 	return r.step(ctx, cyclone.StageBuild, pushStep(b.Name), func(s *step) error {
 		s.set(func(st *cyclone.StepState) { st.Image = ref })
 		s.say("Pushing %s", ref)
-		digest, err := r.Images.Push(ctx, ref, r.login(ref, b.Auth), systemOnly{s})
+		digest, err := r.Images.Push(ctx, ref, r.pushLogin(ref, b.Name), systemOnly{s})
 		if err != nil {
 			return err
 		}
@@ -126,6 +126,21 @@ func (r *run) pushImage(ctx context.Context, done *built, b cyclone.Build) error
 		r.noteImages()
 		return nil
 	})
+}
+
+// pushLogin is the login to push a build's image with. The one that the build
+// itself names is for the registry of its base image, and goes to no other.
+func (r *run) pushLogin(ref, build string) *cyclone.RegistryAuth {
+	for _, b := range r.pipeline.Build {
+		if b.Name != build || b.Auth == nil {
+			continue
+		}
+		base, err := r.baseRegistry(path.Join(b.ContextDir, b.Dockerfile))
+		if err == nil && base == registryOf(ref) {
+			return b.Auth
+		}
+	}
+	return r.login(ref, nil)
 }
 
 func pushStep(build string) string {
@@ -156,7 +171,7 @@ func (r *run) pushTags(ctx context.Context, stage cyclone.Stage) error {
 					return err
 				}
 				s.say("Pushing %s", as)
-				if _, err := r.Images.Push(ctx, as, r.login(as, nil), systemOnly{s}); err != nil {
+				if _, err := r.Images.Push(ctx, as, r.pushLogin(as, b.build), systemOnly{s}); err != nil {
 					return err
 				}
 			}
