@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"gopkg.in/yaml.v3"
 )
 
 // Places whose keys are known, as messages name them.
@@ -30,6 +32,7 @@ var foreign = map[string]map[string]string{
 		"notify notification notifications email slack":      "the project says who is notified",
 		"include includes extends import imports":            "share text within the file by anchors below a key that begins with x-",
 		"clone checkout git":                                 "remove it; the source is there before the first stage begins",
+		"networks":                                           "remove it; the containers of an event have a network of their own, where services are reached by name",
 		"compose":                                            "write it below integration as services",
 		"name":                                               "remove it; the project has the name",
 		"caches":                                             "write it below a step as cache",
@@ -51,7 +54,7 @@ var foreign = map[string]map[string]string{
 		"only except if on rules condition branches":        "write when: {branch: ..., tag: ..., event: ..., paths: ...}",
 		"before_script install setup":                       "write it as the first of the commands",
 		"after_script":                                      "write it as the last of the commands, or below post_build",
-		"restart":                                           "remove it; retries says how often a step is run again",
+		"restart":                                           "remove it; retries of a step says how often it is run again",
 		"detach detached background":                        "write what is to run beside the step below services of integration",
 		"env_file environment_file":                         "read the file in the commands: . ./file",
 		"cap_add cap_drop security_opt sysctls ulimits":     "remove it; privileged: true gives all capabilities to steps of trusted projects",
@@ -138,11 +141,18 @@ func (v value) advice(where string, known []string) string {
 	if near == "" {
 		near = synonym(v.name, known)
 	}
+	small := where != inFile && where != inBuild && where != inTarget && roleOf(where) == 0
+	if near == "" && small {
+		near = suggest(v.name, known) // tags in when are tag, though build knows tags
+	}
 	if hint := home(v.name, where); hint != "" && near == "" {
 		return hint
 	}
 	if near == "" {
 		near = suggest(v.name, known)
+	}
+	if near == "" && where == inFile && v.node.Kind == yaml.MappingNode && v.holdsKeys() {
+		return "steps have their names below a stage: pre_build: {" + clip(v.name) + ": {image: ..., commands: ...}}"
 	}
 	if near == "" {
 		return "known keys: " + strings.Join(known, ", ")

@@ -61,6 +61,9 @@ func (p *parser) build(v value) (cyclone.Build, bool) {
 	}
 	out.ContextDir, out.Dockerfile = b.dockerfile()
 	if !b.has("context_dir") && !b.has("dockerfile_name") {
+		if b.meant("context_dir") || b.meant("dockerfile_name") {
+			return out, false
+		}
 		v.nothingToBuild()
 		return out, false
 	}

@@ -141,6 +141,7 @@ func (p *parser) pipeline(root *yaml.Node) *cyclone.Pipeline {
 			out.PostBuild = p.steps(v, rolePostBuild)
 		case cyclone.StageDeploy:
 			out.Deploy = p.targets(v)
+			p.deploy = v
 		default:
 			v.unknown(inFile, stageNames)
 		}

@@ -103,3 +103,14 @@ func TestFix(t *testing.T) {
 		}
 	})
 }
+
+// TestGoldenFilesAreMany counts the files that the reading of caicloud.yml is
+// held to.
+func TestGoldenFilesAreMany(t *testing.T) {
+	for folder, least := range map[string]int{"good": 60, "bad": 100, "fix": 7} {
+		files, err := filepath.Glob(filepath.Join("testdata", folder, "*.yml"))
+		if err != nil || len(files) < least {
+			t.Errorf("%s: %d files, not %d: %v", folder, len(files), least, err)
+		}
+	}
+}

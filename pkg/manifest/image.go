@@ -63,6 +63,9 @@ func (v value) builtImage(text, where string) (string, bool) {
 // checkBuilt holds the uses of built images against the builds of the file.
 func (p *parser) checkBuilt(out *cyclone.Pipeline) {
 	var names []string
+	if len(out.Deploy) > 0 && len(out.Build) == 0 {
+		p.deploy.title().warnf("add a build stage", "there is nothing to deploy: the file builds no image")
+	}
 	for _, b := range out.Build {
 		names = append(names, b.Name)
 	}
@@ -70,6 +73,7 @@ func (p *parser) checkBuilt(out *cyclone.Pipeline) {
 		switch {
 		case ref.where == string(cyclone.StagePreBuild), ref.where == string(cyclone.StagePostBuild):
 			ref.errorf("write ${CYCLONE_IMAGE} in post_build", "%s can be used in integration and deploy only", cyclone.BuiltImage)
+		case len(names) == 0 && ref.build == "" && ref.where == string(cyclone.StageDeploy): // said once, at the stage
 		case len(names) == 0 && ref.build == "":
 			ref.warnf("add a build stage", "%s is used, but the file builds no image", cyclone.BuiltImage)
 		case ref.build != "" || strings.HasSuffix(ref.node.Value, "."):

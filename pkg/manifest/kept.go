@@ -27,8 +27,8 @@ func cachePath(item value, text string) {
 func cacheFault(text string) (message, hint string) {
 	clean := path.Clean(text)
 	switch {
-	case strings.ContainsAny(text, "\x00\n\r"):
-		return "has a line end in it", "write one path an item"
+	case !oneLine(text):
+		return "has a line end or another control character in it", "write one path an item"
 	case strings.ContainsAny(text, "*?["):
 		return "cannot be a pattern", "name the folder itself"
 	case text[0] == '~':
@@ -113,8 +113,8 @@ func (v value) checkNested(here string, before []string) {
 // kept checks a pattern of files that go to the event.
 func kept(item value, text string) {
 	switch {
-	case strings.ContainsAny(text, "\x00\n\r"):
-		item.errorf("write one pattern an item", "has a line end in it: %s", quote(text))
+	case !oneLine(text):
+		item.unprintable(text)
 	case text[0] == '!':
 		item.errorf("list what is wanted", "only `when` excludes with !: %s", quote(text))
 	case path.Clean(text) == "/":

@@ -80,6 +80,7 @@ type parser struct {
 	values    *Values           // nil: references are checked, not replaced
 	secrets   map[string]string // of the step that is being read: variable -> secret
 	built     []builtRef        // uses of the built image, checked at the end
+	deploy    value             // the stage, to report what it lacks at
 	words     []respelling      // what Fix may write differently
 	role      role              // of the step that is being read; 0 for a build
 	secretive []suspect         // variables that seem to hold secrets, looked at at the end

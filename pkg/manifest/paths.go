@@ -3,6 +3,7 @@ package manifest
 import (
 	"path"
 	"strings"
+	"unicode"
 
 	"cyclone/pkg/cyclone"
 )
@@ -12,6 +13,15 @@ import (
 func leaves(p string) bool {
 	p = path.Clean(p)
 	return p == ".." || strings.HasPrefix(p, "../")
+}
+
+// oneLine reports whether a path can be shown in a line: no path that was
+// meant has a line end or another control character in it.
+func oneLine(p string) bool { return !strings.ContainsFunc(p, unicode.IsControl) }
+
+// unprintable reports a path that has a control character in it.
+func (v value) unprintable(text string) {
+	v.errorf("write one path on one line", "has a line end or another control character in it: %s", quote(text))
 }
 
 // inside reads a relative path that stays in the repository, counted from
@@ -24,6 +34,8 @@ func (v value) inside(base string) string {
 		return text
 	}
 	switch {
+	case !oneLine(text):
+		v.unprintable(v.node.Value)
 	case path.IsAbs(text):
 		v.errorf("write a path relative to the root of the repository", "must be a relative path, not %s", quote(v.node.Value))
 	case strings.Contains(text, `\`):
@@ -79,6 +91,10 @@ func (v value) volume() (cyclone.Volume, bool) {
 		return cyclone.Volume{}, false
 	}
 	parts := strings.Split(text, ":")
+	if !oneLine(text) {
+		v.unprintable(text)
+		return cyclone.Volume{}, false
+	}
 	if len(parts) < 2 || len(parts) > 3 {
 		v.errorf(form, "must be src:dst or src:dst:ro, not %s", quote(text))
 		return cyclone.Volume{}, false
@@ -122,6 +138,8 @@ func output(item value, text string) {
 	from, to, both := strings.Cut(text, ":")
 	pattern := path.Clean(from)
 	switch {
+	case !oneLine(text):
+		item.unprintable(text)
 	case from == "" || both && to == "" || strings.Contains(to, ":"):
 		item.errorf(`write "path", "glob" or "from:to"`, "is not an output: %s", quote(text))
 	case pattern == "/":

@@ -97,6 +97,7 @@ func jsonOf(n *yaml.Node) any {
 // notExpressible are the bad files whose faults a schema cannot see, and why.
 var notExpressible = map[string]string{
 	"built_image_named_without_build": "a name that nothing bears",
+	"near_names":                      "names that nothing bears",
 	"dockerfile_leaves":               "a path that leaves from where another key leads",
 }
 

@@ -52,6 +52,27 @@ func (s source) misindented(line int) (misindentation, bool) {
 	return misindentation{}, false
 }
 
+var (
+	// quotedStart matches up to what follows a value in quotes and is no end.
+	quotedStart = regexp.MustCompile(`^\s*(?:- +)*(?:[A-Za-z0-9_.-]+: +)?(?:'(?:[^']|'')*'|"(?:[^"\\]|\\.)*")[^\s,\]}:#]`)
+	// unknownEscape matches up to a backslash with a character that YAML gives
+	// no meaning to.
+	unknownEscape = regexp.MustCompile(`^[^\\]*(?:\\[0abtnvfre "/\\N_LPxuU\t][^\\]*)*\\[^0abtnvfre "/\\N_LPxuU\t]`)
+)
+
+// text is a line without the carriage return at its end.
+func (s source) text(line int) string { return strings.TrimRight(s.lines[line-1], "\r") }
+
+// above is the last line above another that says something; 0 for none.
+func (s source) above(line int) int {
+	for n := line - 1; n >= 1; n-- {
+		if !blankOrComment(s.lines[n-1]) {
+			return n
+		}
+	}
+	return 0
+}
+
 // splitLines splits at line ends; a \r stays with its line.
 func splitLines(text string) []string { return strings.Split(text, "\n") }
 
@@ -93,6 +114,9 @@ func (s source) path(line int) string {
 	key := ""
 	if m := keyLine.FindStringSubmatch(strings.TrimRight(s.lines[line-1], "\r")); m != nil {
 		key = strings.TrimSpace(m[2])
+	}
+	if strings.HasPrefix(key, "- ") {
+		key = "" // an item of the list above
 	}
 	return s.joined(line, key)
 }

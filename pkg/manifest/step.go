@@ -202,7 +202,7 @@ func (v value) isName(where string, known []string) bool {
 // holdsKeys reports whether a mapping has keys of a step or a build.
 func (v value) holdsKeys() bool {
 	return slices.ContainsFunc(v.entries(), func(e value) bool {
-		return rolesOf(e.name) != 0 || buildPlace.has(e.name)
+		return rolesOf(e.name) != 0 || buildPlace.has(e.name) || synonyms[e.name] != ""
 	})
 }
 
@@ -251,7 +251,7 @@ func (b block) checkStep(r role) {
 		}
 	}
 	runs := b.has("commands") || b.has("command") || b.has("entrypoint")
-	if !runs && !dockerfile && r != roleService && len(b.keys) > 0 && (b.has("image") || r == roleIntegration) {
+	if !runs && !b.meant("commands") && !dockerfile && r != roleService && len(b.keys) > 0 && (b.has("image") || r == roleIntegration) {
 		b.title().warnf("add commands", "has no commands, so the image's own command is run")
 	}
 }

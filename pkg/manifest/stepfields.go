@@ -169,8 +169,8 @@ func (v value) match() *cyclone.Match {
 func changedPath(item value, pattern string) {
 	bare := strings.TrimPrefix(pattern, "!")
 	switch {
-	case strings.ContainsAny(bare, "\n\r"):
-		item.errorf("write one pattern an item", "has a line end in it: %s", quote(pattern))
+	case !oneLine(bare):
+		item.unprintable(pattern)
 	case path.IsAbs(bare), strings.HasPrefix(bare, "./"):
 		item.errorf("write "+quote(clip(strings.TrimLeft(bare, "./")))+": paths count from the root of the repository", "matches no changed file: %s", quote(pattern))
 	case leaves(bare):
@@ -220,7 +220,7 @@ func port(item value, text string) {
 // extraHost checks one host:address.
 func extraHost(item value, text string) {
 	name, ip, _ := strings.Cut(text, ":")
-	if _, err := netip.ParseAddr(ip); name == "" || err != nil && ip != "host-gateway" {
+	if _, err := netip.ParseAddr(ip); name == "" || strings.ContainsAny(name, " \t\r\n") || err != nil && ip != "host-gateway" {
 		item.errorf(`write for instance "db.example.com:10.0.0.5"`, "must be host:address, not %s", quote(text))
 	}
 }
@@ -235,7 +235,7 @@ func address(item value, text string) {
 // device checks one host[:container[:rwm]].
 func device(item value, text string) {
 	parts := strings.Split(text, ":")
-	bad := len(parts) > 3 || !path.IsAbs(parts[0]) || len(parts) > 1 && !path.IsAbs(parts[1]) ||
+	bad := len(parts) > 3 || !oneLine(text) || !path.IsAbs(parts[0]) || len(parts) > 1 && !path.IsAbs(parts[1]) ||
 		len(parts) == 3 && strings.Trim(parts[2], "rwm") != ""
 	if bad {
 		item.errorf(`write for instance "/dev/kvm" or "/dev/sda:/dev/xvda:r"`, "is not a device: %s", quote(text))

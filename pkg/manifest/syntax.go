@@ -52,6 +52,8 @@ var diagnoses = []diagnosis{
 	{"did not find expected key", source.misalignedKey},
 	{"did not find expected '-' indicator", source.misalignedKey},
 	{"could not find expected ':'", source.noColon},
+	{"unknown escape character", source.badEscape},
+	{"expected <document start>", source.afterEnd},
 	{"did not find expected ',' or", source.openBracket},
 	{"unexpected end of stream", source.openQuote},
 	{"exceeded max depth", source.tooDeep},
@@ -164,13 +166,50 @@ func (s source) misalignedKey(line int, _ string) cyclone.Problem {
 	if p, ok := s.overIndented(line); ok {
 		return p
 	}
+	if p, ok := s.endedQuote(line); ok {
+		return p
+	}
 	return s.problem(line, s.indent(line)+1, "does not line up with the lines before it",
 		"give the keys, or the items, of one block the same indentation")
 }
 
 // noColon explains a line that should be a key.
 func (s source) noColon(line int, _ string) cyclone.Problem {
+	if above := s.above(line); above > 0 && blockText.MatchString(s.text(above)) && s.indent(line) <= s.indent(above) {
+		return s.problem(line, s.indent(line)+1, fmt.Sprintf("is not indented deeper than line %d, whose text it seems to be", above),
+			"indent every line of the text by the same number of spaces")
+	}
 	return s.problem(line, s.indent(line)+1, "is not \"key: value\"", "put a colon and a blank behind the key, and close every quote")
+}
+
+// endedQuote explains a quote that ends before the value does.
+func (s source) endedQuote(line int) (cyclone.Problem, bool) {
+	m := quotedStart.FindStringIndex(s.text(line))
+	if m == nil {
+		return cyclone.Problem{}, false
+	}
+	return s.problem(line, utf8.RuneCountInString(s.text(line)[:m[1]]), "a quote ends before the value does",
+		`in single quotes write '' for a quote, in double quotes \"`), true
+}
+
+// badEscape explains a backslash that means nothing in double quotes.
+func (s source) badEscape(line int, _ string) cyclone.Problem {
+	column := s.indent(line) + 1
+	if m := unknownEscape.FindStringIndex(s.text(line)); m != nil {
+		column = utf8.RuneCountInString(s.text(line)[:m[1]]) - 1
+	}
+	return s.problem(line, column, "a backslash in double quotes stands before a character that it does not change",
+		`put the value in single quotes, or write \\ for a backslash`)
+}
+
+// afterEnd explains what follows the end of the document.
+func (s source) afterEnd(line int, _ string) cyclone.Problem {
+	for n := line; n <= len(s.lines); n++ {
+		if text := s.text(n); !blankOrComment(text) && !strings.HasPrefix(text, "...") {
+			return s.problem(n, 1, "stands behind the end of the document", "keep one document: remove the line with ...")
+		}
+	}
+	return s.problem(line, 1, "the document has ended here", "keep one document")
 }
 
 // openBracket explains a list or mapping in brackets that does not end.

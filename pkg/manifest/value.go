@@ -78,7 +78,11 @@ func (v value) block(what string) (block, bool) {
 		return block{}, false
 	}
 	if v.node.Kind != yaml.MappingNode {
-		v.errorf("write the keys below it, one a line and indented", "must be a mapping with %s, not %s", what, describe(v.node))
+		hint := "write the keys below it, one a line and indented"
+		if v.node.Kind == yaml.SequenceNode {
+			hint = "remove the dashes; " + hint
+		}
+		v.errorf(hint, "must be a mapping with %s, not %s", what, describe(v.node))
 		return block{}, false
 	}
 	b := block{value: v}
