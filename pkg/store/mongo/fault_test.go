@@ -229,10 +229,26 @@ func silentServer(t *testing.T, uri string) {
 	ok(t, s.Logs.Append(t.Context(), e.ID, cyclone.Chunk{First: 1, Count: 1, Data: []byte("x")}))
 }
 
+// warm has a connection made for each call that is to come: a slow server would
+// take as long for that as for the call itself.
+func warm(t *testing.T, s *mongo.Store) {
+	t.Helper()
+	var all sync.WaitGroup
+	for range 16 {
+		all.Go(func() {
+			if _, err := s.Leases.Acquire(t.Context(), "warm", "w", time.Now(), time.Minute); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+	all.Wait()
+}
+
 // slowServer has each command take two seconds: everything is still right.
 func slowServer(t *testing.T, uri string) {
 	p, s := through(t, uri, "cyclone-slow")
 	e := pending(t, s)
+	warm(t, s)
 	p.become(func(string) fate { return delayed })
 	var all sync.WaitGroup
 	for name, call := range map[string]func() error{

@@ -137,6 +137,7 @@ func TestDocumentsAreReadable(t *testing.T) {
 	defer func() { _ = s.Close() }()
 	e := &cyclone.Event{ID: "e1", Project: "orders", Status: cyclone.StatusPending, Trigger: cyclone.Trigger{Kind: cyclone.KindPush}}
 	e.Run.Variables = map[string]string{"a.b": "c"}
+	e.Images = []cyclone.BuildImage{{Build: "web", Image: cyclone.Image{Name: "orders/web", Tag: "v1"}}}
 	p := &cyclone.Project{Name: "orders", Limits: cyclone.Limits{Timeout: cyclone.Duration(time.Hour), Memory: 2 << 30}}
 	if err := errors.Join(s.Events.Create(t.Context(), e), s.Projects.Create(t.Context(), p)); err != nil {
 		t.Fatal(err)
@@ -152,6 +153,7 @@ func TestDocumentsAreReadable(t *testing.T) {
 	}{
 		{"events", "e1", map[string]string{
 			"project": `"orders"`, "number": `{"$numberLong":"1"}`, "status": `"pending"`, "trigger.kind": `"push"`,
+			"images.0.build": `"web"`, "images.0.name": `"orders/web"`, "images.0.tag": `"v1"`,
 			"run.variables.0.name": `"a.b"`, "run.variables.0.value": `"c"`,
 		}},
 		{"projects", "orders", map[string]string{"limits.timeout": `"1h"`, "limits.memory": `"2g"`}},
