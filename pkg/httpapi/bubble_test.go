@@ -150,6 +150,7 @@ func (b *bubble) do(method, path, contentType string, body io.Reader) (*http.Res
 		b.t.Fatal(err)
 	}
 	req.Header.Set("Authorization", "Bearer "+adminToken)
+	req.Header.Set("Cyclone-Session", "s") // where a worker asks
 	req.Header.Set("Content-Type", contentType)
 	sent := make(chan error, 1)
 	start := time.Now()

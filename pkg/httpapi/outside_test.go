@@ -26,7 +26,7 @@ func TestRetentionOnRequest(t *testing.T) {
 	t.Parallel()
 	asked := &sweeper{}
 	f := newFixture(t, func(s *httpapi.Server) { s.Retention = asked })
-	if a := f.want(200, "POST", "/api/v1/retention?dryRun=true", ""); a.body != `{"dryRun":true,"events":3,"logs":0,"deliveries":0,"projects":[]}`+"\n" {
+	if a := f.want(200, "POST", "/api/v1/retention?dryRun=true", ""); a.body != `{"dryRun":true,"events":3,"logs":0,"deliveries":0,"artifacts":0,"projects":[]}`+"\n" {
 		t.Errorf("answer: %s", a.body)
 	}
 	f.want(200, "POST", "/api/v1/retention", "")
