@@ -10,6 +10,9 @@ type Job struct {
 	Project Project `json:"project"`
 	// EventURL is the event's page, for CYCLONE_EVENT_URL.
 	EventURL string `json:"eventUrl"`
+	// Origin is the kind of trigger whose rules hold for the event; see
+	// Event.Origin, which the worker cannot ask.
+	Origin TriggerKind `json:"origin,omitempty"`
 	// Config is the caicloud.yml to use instead of the repository's (rerun).
 	Config []byte `json:"config,omitempty"`
 	// Variables are the project's and the event's own, already merged.

@@ -63,7 +63,7 @@ func (p *Progress) job(ctx context.Context, e *cyclone.Event) (*cyclone.Job, err
 		return nil, err
 	}
 	job := &cyclone.Job{
-		Fence: fenceOf(e), Event: *e, Project: *project, Config: e.Run.Config,
+		Fence: fenceOf(e), Event: *e, Origin: e.Origin(), Project: *project, Config: e.Run.Config,
 		Variables: variables(project, e), Stages: stages(e), Push: e.PullRequest == nil,
 		Before: e.Run.Before, Changed: e.Run.Changed, From: e.Run.From,
 		Timeout: cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit, CacheLimit: p.CacheLimit, FileLimit: p.FileLimit,

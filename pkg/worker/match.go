@@ -2,25 +2,26 @@ package worker
 
 import (
 	"path"
+	"slices"
 	"strings"
 )
 
-// globsMatch reports whether a value matches one of the globs, and none of
-// those that exclude (!). A list of exclusions alone matches everything else.
-func globsMatch(globs []string, value string) bool {
+// globsMatch reports whether one of the values matches one of the globs, and
+// none of them one that excludes (!). A list of exclusions alone matches
+// everything else.
+func globsMatch(globs []string, values ...string) bool {
 	if len(globs) == 0 {
 		return true
 	}
 	matched, wanted := false, false
 	for _, g := range globs {
-		if exclude, ok := strings.CutPrefix(g, "!"); ok {
-			if globMatch(exclude, value) {
-				return false
-			}
-			continue
+		exclude, excludes := strings.CutPrefix(g, "!")
+		hit := slices.ContainsFunc(values, func(v string) bool { return globMatch(exclude, v) })
+		if excludes && hit {
+			return false
 		}
-		wanted = true
-		matched = matched || globMatch(g, value)
+		wanted = wanted || !excludes
+		matched = matched || hit
 	}
 	return matched || !wanted
 }

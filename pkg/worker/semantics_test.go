@@ -217,3 +217,24 @@ func TestPullPolicies(t *testing.T) {
 		t.Errorf("pulled %d times", n)
 	}
 }
+
+// TestWhenOfARerun: a rerun does what the event did that it repeats, unless
+// the file says otherwise.
+func TestWhenOfARerun(t *testing.T) {
+	t.Parallel()
+	const config = `pre_build:
+  a: {image: alpine, when: {event: push}, commands: ['echo as before']}
+  b: {image: alpine, when: {event: [push, "!rerun"]}, commands: ['echo only once']}
+  c: {image: alpine, when: {event: rerun}, commands: ['echo again']}
+  d: {image: alpine, when: {event: "!tag"}, commands: ['echo no tag']}
+`
+	r := newRig(t, config, nil)
+	r.server.job.Event.Trigger.Kind, r.server.job.Origin = cyclone.KindRerun, cyclone.KindPush
+	if result := r.run(t); result.Status != cyclone.StatusSuccess {
+		t.Fatalf("%s: %s", result.Status, result.Reason)
+	}
+	r.has(t, "a| as before", "c| again", "d| no tag")
+	if strings.Contains(r.server.log(), "b| only once") {
+		t.Error("b ran")
+	}
+}

@@ -61,7 +61,9 @@ func (r *run) mayMatch(m *cyclone.Match) bool {
 		return true
 	}
 	e := r.job.Event
-	return globsMatch(m.Branch, e.Branch) && globsMatch(m.Tag, e.Tag) && globsMatch(m.Event, string(e.Trigger.Kind))
+	// A rerun is what it repeats, too: it would else leave out what that did.
+	kinds := []string{string(e.Trigger.Kind), firstOf(string(r.job.Origin), string(e.Trigger.Kind))}
+	return globsMatch(m.Branch, e.Branch) && globsMatch(m.Tag, e.Tag) && globsMatch(m.Event, kinds...)
 }
 
 // firstMatch is the first path that matches the globs.

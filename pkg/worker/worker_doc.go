@@ -5,6 +5,9 @@
 //	worker.go     a worker's life, from connecting to cleaning up
 //	stages.go     the stages as a list; stage_*.go has one each
 //	step.go       one container run: image, script, mounts, exit, reason
+//	when.go       which steps run in which events
+//	keep*.go      artifacts and test reports on their way to the server
+//	rerun.go      what a later event takes over; kept_outputs.go keeps it
 //	journal.go    output -> mask -> numbered lines -> chunks
 //	engine.go     the Docker daemon as a supervised child
 //
