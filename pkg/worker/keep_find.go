@@ -65,6 +65,10 @@ func (k *keeping) inTree(w wanted) ([]*found, error) {
 	var out []*found
 	within := "" // the folder that the glob names and the walk is in
 	err = fs.WalkDir(k.run.root.FS(), base, func(p string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrInvalid) { // its name is no text
+			k.s.say("Warning: %q is left out: it is no name that can be kept", p)
+			return nil
+		}
 		if err != nil {
 			return pathReason(err)
 		}

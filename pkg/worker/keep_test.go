@@ -89,6 +89,12 @@ func TestArtifacts(t *testing.T) {
 			log:  []string{"Warning: out/link is left out: it is a link and no file", "Warning: out/pipe is left out: it is a pipe"},
 		},
 		{
+			name: "a folder whose name is no text", status: cyclone.StatusSuccess,
+			step: "commands: [\"mkdir -p \\\"out/$(printf '\\\\377')\\\" && echo a > out/a\"]\n  artifacts: ['out/**']\n",
+			kept: "artifact out/a pre_build/pre_build 2",
+			log:  []string{`is left out: it is no name that can be kept`},
+		},
+		{
 			name: "a link out of the tree", status: cyclone.StatusSuccess,
 			step: "commands: ['ln -s /etc out']\n  artifacts: [out, 'out/*']\n",
 			log:  []string{"out is left out: it is a link"},
