@@ -183,15 +183,15 @@ func (a *app) showRetention(r cyclone.RetentionReport) error {
 	if r.DryRun {
 		verb = "would remove"
 	}
-	err := a.printf("%s: events with their logs %d, logs before their events %d, deliveries %d\n", verb, r.Events, r.Logs, r.Deliveries)
+	err := a.printf("%s: events with their logs %d, logs before their events %d, artifacts before their events %d, deliveries %d\n", verb, r.Events, r.Logs, r.Files, r.Deliveries)
 	if err != nil || len(r.Projects) == 0 {
 		return err
 	}
 	var rows [][]string
 	for _, p := range r.Projects {
-		rows = append(rows, []string{string(p.Project), fmt.Sprint(p.Events), fmt.Sprint(p.Logs), fmt.Sprint(p.Deliveries)})
+		rows = append(rows, []string{string(p.Project), fmt.Sprint(p.Events), fmt.Sprint(p.Logs), fmt.Sprint(p.Files), fmt.Sprint(p.Deliveries)})
 	}
-	return a.section("PROJECT EVENTS LOGS DELIVERIES", rows)
+	return a.section("PROJECT EVENTS LOGS ARTIFACTS DELIVERIES", rows)
 }
 
 // counted says how many events run.

@@ -21,7 +21,7 @@ const (
 	drained  = `{"name":"local","kind":"docker","capacity":4,"ready":true,"reason":"","drain":true,"server":"ci-1","seenAt":"2026-01-02T03:04:05Z","running":3,"gone":false}`
 	worker   = `{"id":"w1","node":"local","attempt":2,"event":"01event","project":"orders","number":42,"startedAt":"2026-01-02T03:04:05Z","leaseUntil":"2026-01-02T03:05:05Z","lastSeen":"2026-01-02T03:04:50Z"}`
 	starting = `{"id":"w2","node":"local","attempt":1,"event":"02event","project":"orders","number":43,"startedAt":"2026-01-02T03:04:05Z","leaseUntil":"2026-01-02T03:05:05Z"}`
-	report   = `{"dryRun":true,"events":1,"logs":3,"deliveries":40,"projects":[{"project":"orders","events":1,"logs":0,"deliveries":40},{"project":"shop","events":0,"logs":3,"deliveries":0}]}`
+	report   = `{"dryRun":true,"events":1,"logs":3,"deliveries":40,"artifacts":2,"projects":[{"project":"orders","events":1,"logs":0,"deliveries":40,"artifacts":2},{"project":"shop","events":0,"logs":3,"deliveries":0,"artifacts":0}]}`
 )
 
 // answerOperations has the server answer what operators ask.
