@@ -70,6 +70,7 @@ func (s *Server) putFile(w http.ResponseWriter, r *http.Request) error {
 	ctx, body, end := s.receive(w, r, room, func(ctx context.Context) error { return s.holds(ctx, fence) })
 	kept, err := s.Files.Put(ctx, f, body)
 	end()
+	release() // before the worker is answered: its next file must not find this one counted twice
 	if err != nil {
 		return body.blame(ctx, err)
 	}
@@ -123,7 +124,7 @@ func (s *Server) reserve(r *http.Request, f cyclone.File) (room int64, release f
 	}
 	announced := max(r.ContentLength, 0)
 	s.moving.add(f.Event, announced)
-	release = func() { s.moving.add(f.Event, -announced) }
+	release = sync.OnceFunc(func() { s.moving.add(f.Event, -announced) })
 	all, err := s.Files.List(r.Context(), f.Event, "")
 	if err != nil {
 		release()
