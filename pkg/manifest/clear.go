@@ -9,8 +9,6 @@ import (
 )
 
 var (
-	// secretName matches names of variables that hold what nobody may see.
-	secretName = regexp.MustCompile(`(?i)(^|_)(token|password|passwd|passphrase|secret|api_?key|access_?key|secret_?key|private_?key|credentials?)$`)
 	// secretForm matches text that is a credential, whatever its name.
 	secretForm = regexp.MustCompile(`\b(AKIA|ASIA)[0-9A-Z]{16}\b|\bgh[pousr]_[A-Za-z0-9]{30,}|\bgithub_pat_\w{30,}|\bglpat-[\w-]{16,}|` +
 		`\bxox[abprs]-[\w-]{10,}|\b[rs]k_live_\w{16,}|\bnpm_[A-Za-z0-9]{30,}|\bdckr_pat_[\w-]{16,}|\bAIza[\w-]{30,}|` +
@@ -19,6 +17,36 @@ var (
 	// few digits, paths, placeholders, and what a shell or Cyclone replaces.
 	noSecret = regexp.MustCompile(`(?i)^(|true|false|yes|no|on|off|none|null|\d{1,3}|[./~].*|<.*>|.*\$[{(A-Za-z_].*)$`)
 )
+
+// secretMarks are parts of what secretForm matches. Looking for them first
+// spares most text the dear search.
+var secretMarks = []string{"AKIA", "ASIA", "gh", "glpat-", "xox", "k_live_", "npm_", "dckr_pat_", "AIza", "eyJ", "-----BEGIN "}
+
+// isSecret reports whether text holds a credential, whatever its name.
+func isSecret(text string) bool {
+	for _, mark := range secretMarks {
+		if strings.Contains(text, mark) {
+			return secretForm.MatchString(text)
+		}
+	}
+	return false
+}
+
+// secretNames are the last words of names of variables that hold what nobody
+// may see.
+var secretNames = []string{
+	"TOKEN", "PASSWORD", "PASSWD", "PASSPHRASE", "SECRET", "APIKEY", "API_KEY", "ACCESSKEY", "ACCESS_KEY",
+	"SECRETKEY", "SECRET_KEY", "PRIVATEKEY", "PRIVATE_KEY", "CREDENTIAL", "CREDENTIALS",
+}
+
+// namesSecret reports whether a variable of this name should be a secret.
+func namesSecret(name string) bool {
+	name = strings.ToUpper(name)
+	return slices.ContainsFunc(secretNames, func(last string) bool {
+		rest, ok := strings.CutSuffix(name, last)
+		return ok && (rest == "" || rest[len(rest)-1] == '_')
+	})
+}
 
 // suspect is a variable whose name says that its value is a secret.
 type suspect struct {
@@ -31,9 +59,9 @@ type suspect struct {
 // reports it at once when there can be no doubt.
 func (v value) suspects(name, text string) {
 	switch {
-	case secretForm.MatchString(text):
+	case isSecret(text):
 		v.inClearText(name)
-	case secretName.MatchString(name) && !noSecret.MatchString(text):
+	case namesSecret(name) && !noSecret.MatchString(text):
 		v.p.secretive = append(v.p.secretive, suspect{v, name, text, v.p.role})
 	}
 }
@@ -63,7 +91,7 @@ func (p *parser) checkSecretive() {
 
 // checkCommand warns of a credential in a command.
 func (v value) checkCommand(text string) {
-	if secretForm.MatchString(text) {
+	if isSecret(text) {
 		v.warnf("keep it as a secret of the project, name that in `secrets` and write $NAME here",
 			"seems to hold a secret in clear text")
 	}

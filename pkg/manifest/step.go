@@ -143,7 +143,7 @@ func (v value) checkName(keys []string) {
 			"%s cannot be a name", quote(v.name))
 		return
 	}
-	if near := suggest(v.name, keys); near != "" && squash(near) == squash(v.name) {
+	if near := spelt(v.name, keys); near != "" {
 		v.title().errorf(`write "`+near+`", or choose another name`, "%s looks like the key %s", quote(v.name), near)
 	}
 }

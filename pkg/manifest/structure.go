@@ -2,6 +2,7 @@ package manifest
 
 import (
 	"fmt"
+	"strconv"
 
 	"gopkg.in/yaml.v3"
 
@@ -23,8 +24,31 @@ type structure struct {
 // sound checks the tree and reports whether it may be walked.
 func (p *parser) sound(root *yaml.Node) bool {
 	s := &structure{p: p, state: map[*yaml.Node]bool{}, known: map[*yaml.Node]extent{}}
-	s.measure(root, "", 1)
+	s.measure(root, nil, 1)
 	return !s.fatal
+}
+
+// trail is the way to a node. Paths are only written out for problems: most
+// files have none, and all have many nodes.
+type trail struct {
+	up   *trail
+	node *yaml.Node // that the node is in
+	i    int        // where in its content
+}
+
+// path is the path of the node that a trail leads to.
+func (t *trail) path() string {
+	if t == nil {
+		return ""
+	}
+	path, n := t.up.path(), t.node
+	switch {
+	case n.Kind == yaml.SequenceNode:
+		return path + "[" + strconv.Itoa(t.i) + "]"
+	case n.Kind == yaml.MappingNode && n.Content[t.i-t.i%2].Kind == yaml.ScalarNode:
+		return join(path, n.Content[t.i-t.i%2].Value)
+	}
+	return path
 }
 
 func (s *structure) error(at *yaml.Node, path, hint, format string, args ...any) {
@@ -42,90 +66,79 @@ func (s *structure) stop(at *yaml.Node, path, hint, format string, args ...any) 
 }
 
 // measure walks a node once, however often it is referred to.
-func (s *structure) measure(n *yaml.Node, path string, depth int) extent {
+func (s *structure) measure(n *yaml.Node, way *trail, depth int) extent {
 	if n.Kind == yaml.AliasNode {
-		return s.alias(n, path, depth)
+		return s.alias(n, way, depth)
 	}
 	if depth > maxDepth {
-		s.stop(n, path, "flatten it", "is nested more than %d levels deep", maxDepth)
+		s.stop(n, way.path(), "flatten it", "is nested more than %d levels deep", maxDepth)
 		return extent{}
 	}
 	if done := s.state[n]; done {
 		return s.known[n]
 	}
 	s.state[n] = false
-	s.checkTag(n, path)
+	s.checkTag(n, way)
 	total := extent{values: 1, depth: 1}
 	for i, child := range n.Content {
-		e := s.measure(child, childPath(n, i, path), depth+1)
+		e := s.measure(child, &trail{way, n, i}, depth+1)
 		total.values += e.values
 		total.depth = max(total.depth, e.depth+1)
 		if total.values > maxValues {
-			s.stop(child, path, "use fewer aliases or fewer lines",
+			s.stop(child, way.path(), "use fewer aliases or fewer lines",
 				"holds more than %d values once its aliases are written out", maxValues)
 			break
 		}
 	}
 	if n.Kind == yaml.MappingNode && !s.fatal {
-		s.checkKeys(n, path)
+		s.checkKeys(n, way)
 	}
 	s.state[n], s.known[n] = true, total
 	return total
 }
 
 // alias measures what an alias stands for.
-func (s *structure) alias(n *yaml.Node, path string, depth int) extent {
+func (s *structure) alias(n *yaml.Node, way *trail, depth int) extent {
 	target := n.Alias
 	if done, walked := s.state[target]; walked && !done {
-		s.stop(n, path, "an alias cannot stand inside its own anchor", "*%s refers to itself", n.Value)
+		s.stop(n, way.path(), "an alias cannot stand inside its own anchor", "*%s refers to itself", n.Value)
 		return extent{}
 	}
-	e := s.measure(target, path, depth)
+	e := s.measure(target, way, depth)
 	if depth+e.depth-1 > maxDepth {
-		s.stop(n, path, "flatten it", "is nested more than %d levels deep", maxDepth)
+		s.stop(n, way.path(), "flatten it", "is nested more than %d levels deep", maxDepth)
 	}
 	return e
 }
 
-// childPath is the path of the i-th content node.
-func childPath(n *yaml.Node, i int, path string) string {
-	switch {
-	case n.Kind == yaml.SequenceNode:
-		return fmt.Sprintf("%s[%d]", path, i)
-	case n.Kind == yaml.MappingNode && n.Content[i-i%2].Kind == yaml.ScalarNode:
-		return join(path, n.Content[i-i%2].Value)
-	}
-	return path
-}
-
 // checkTag refuses tags that would change what a value means.
-func (s *structure) checkTag(n *yaml.Node, path string) {
+func (s *structure) checkTag(n *yaml.Node, way *trail) {
 	if n.Style&yaml.TaggedStyle == 0 {
 		return
 	}
 	switch n.Tag {
 	case "!!str", "!!int", "!!float", "!!bool", "!!null", "!!timestamp", "!!map", "!!seq", "!!merge":
 	default:
-		s.error(n, path, "remove the tag", "has the tag %s, which caicloud.yml does not know", clip(n.Tag))
+		s.error(n, way.path(), "remove the tag", "has the tag %s, which caicloud.yml does not know", clip(n.Tag))
 	}
 }
 
 // checkKeys refuses keys that are not text, that come twice, and merges of
 // what is no mapping.
-func (s *structure) checkKeys(n *yaml.Node, path string) {
-	first := map[string]int{}
+func (s *structure) checkKeys(n *yaml.Node, way *trail) {
+	first := make(map[string]int, len(n.Content)/2)
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key := n.Content[i]
 		if isMerge(key) {
-			s.checkMerge(n.Content[i+1], join(path, "<<"))
+			s.checkMerge(n.Content[i+1], join(way.path(), "<<"))
 		}
 		name, ok := keyText(key)
 		if !ok {
-			s.error(key, path, `put it in quotes: "key": ...`, "has a key that is not text: %s", describe(key))
+			s.error(key, way.path(), `put it in quotes: "key": ...`, "has a key that is not text: %s", describe(key))
 			continue
 		}
 		if line, twice := first[name]; twice {
-			s.error(key, join(path, name), "keep one of them", "is already given on line %d", line)
+			s.error(key, join(way.path(), name), "keep one of them", "is already given on line %d", line)
 			continue
 		}
 		first[name] = key.Line

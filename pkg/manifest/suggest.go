@@ -3,6 +3,7 @@ package manifest
 import (
 	"slices"
 	"strings"
+	"unicode"
 )
 
 // synonyms are words that other tools use for a key of ours of the same form.
@@ -95,7 +96,12 @@ func nearest(word string, known []string) []string {
 
 // squash makes pre-build, preBuild and pre_build the same.
 func squash(s string) string {
-	return strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(strings.ToLower(s))
+	return strings.Map(func(r rune) rune {
+		if r == '_' || r == '-' || r == ' ' || r == '.' {
+			return -1
+		}
+		return unicode.ToLower(r)
+	}, s)
 }
 
 // distance counts the letters to insert, drop, change or swap with their

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"unicode"
 
@@ -122,13 +123,13 @@ func (b block) meant(key string) bool {
 // entries lists what a mapping holds, in file order, with merge keys worked
 // in where they stand: keys written out win, then earlier merges.
 func (v value) entries() []value {
-	own := map[string]bool{}
+	own := make(map[string]bool, len(v.node.Content)/2)
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		if name, ok := keyText(v.node.Content[i]); ok && !isMerge(v.node.Content[i]) {
 			own[name] = true
 		}
 	}
-	seen, out := map[string]bool{}, []value{}
+	seen, out := make(map[string]bool, len(own)), make([]value, 0, len(own))
 	for i := 0; i+1 < len(v.node.Content); i += 2 {
 		key, node := v.node.Content[i], v.node.Content[i+1]
 		if isMerge(key) {
@@ -183,7 +184,7 @@ func (v value) items() []value {
 		}
 		out := make([]value, len(v.node.Content))
 		for i, n := range v.node.Content {
-			out[i] = v.child(nil, n, "", fmt.Sprintf("%s[%d]", v.path, i))
+			out[i] = v.child(nil, n, "", v.path+"["+strconv.Itoa(i)+"]")
 		}
 		return out
 	}
@@ -235,8 +236,10 @@ func join(path, key string) string {
 // out what could play tricks on a terminal.
 func clip(s string) string {
 	const most = 60
-	if r := []rune(s); len(r) > most {
-		s = string(r[:most]) + "..."
+	if len(s) > most { // in bytes, which are no fewer
+		if r := []rune(s); len(r) > most {
+			s = string(r[:most]) + "..."
+		}
 	}
 	return printable(s)
 }
