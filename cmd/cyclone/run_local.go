@@ -1,3 +1,5 @@
+//go:build linux
+
 package main
 
 import (
@@ -131,9 +133,12 @@ func (l *localRun) execute(ctx context.Context) error {
 	})
 	failed := l.supervise(ctx, w, server, keeper, printer)
 	_, result := server.Outcome()
-	err = l.settle(server, keeper, printer)
-	printer.Summary(l.run, server, time.Since(begun))
+	kept, err := l.settle(server, keeper, printer)
 	sweeping.Wait()
+	printer.Summary(l.run, server, time.Since(begun))
+	for _, line := range kept.Lines() {
+		printer.Say("%s", line)
+	}
 	if err := errors.Join(err, failed, printer.Close()); err != nil {
 		return err
 	}
@@ -180,7 +185,9 @@ func (l *localRun) needImages(ctx context.Context, api *docker.Engine) error {
 // first, at once the second time.
 func (l *localRun) supervise(ctx context.Context, w *runner.Worker, server *local.Server, keeper *local.Keeper, printer *local.Printer) error {
 	signals := make(chan os.Signal, 4)
-	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
+	// Somebody who reads no more of the output, or closes the terminal, ends
+	// the run too; without this it would end without cleaning up.
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGPIPE)
 	defer signal.Stop(signals)
 	done := make(chan error, 1)
 	steady := context.WithoutCancel(ctx)
@@ -216,25 +223,20 @@ func (l *localRun) supervise(ctx context.Context, w *runner.Worker, server *loca
 	}
 }
 
-// settle removes what the run has made, or says what is kept.
-func (l *localRun) settle(server *local.Server, keeper *local.Keeper, printer *local.Printer) error {
+// settle removes what the run has made, or returns what is kept.
+func (l *localRun) settle(server *local.Server, keeper *local.Keeper, printer *local.Printer) (*local.Kept, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), cleanTime)
 	defer cancel()
 	report, result := server.Outcome()
 	failed := result.Status != cyclone.StatusSuccess && result.Status != cyclone.StatusCanceled && result.Status != ""
 	kept, err := keeper.Close(ctx, failed)
-	if kept != nil {
-		for _, line := range kept.Lines() {
-			printer.Say("%s", line)
-		}
-	}
 	if err != nil {
 		printer.Warn(err.Error())
 	}
 	if l.last == nil {
-		return nil
+		return kept, nil
 	}
-	return l.last.Keep(l.run.Job.Event.ID, report)
+	return kept, l.last.Keep(l.run.Job.Event.ID, report)
 }
 
 // style says what standard output can show.

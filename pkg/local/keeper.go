@@ -273,8 +273,12 @@ type KeptContainer struct {
 	Spec cyclone.ContainerSpec
 }
 
-// Lines say what is left, how to get into it and how to remove it.
+// Lines say what is left, how to get into it and how to remove it; none when
+// nothing is.
 func (k *Kept) Lines() []string {
+	if k == nil {
+		return nil
+	}
 	out := []string{"Kept: the source in " + filepath.Join(k.Dir, "source")}
 	var ids []string
 	if e := k.Ended; e != nil {

@@ -160,10 +160,17 @@ func (p *Planner) stage(name cyclone.Stage) *PlanStage {
 	return nil
 }
 
-// line implements watcher.
-func (p *Planner) line(l cyclone.Line) {
+// lines implements watcher.
+func (p *Planner) lines(all []cyclone.Line) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	for _, l := range all {
+		p.line(l)
+	}
+}
+
+// line looks at one line; p.mu is held.
+func (p *Planner) line(l cyclone.Line) {
 	if l.Stream != cyclone.System {
 		return
 	}
@@ -171,7 +178,7 @@ func (p *Planner) line(l cyclone.Line) {
 	p.Lines = append(p.Lines, l.Text)
 	step := p.step(l.Stage, l.Step)
 	if step != nil && step.Skipped == skippedUnsaid {
-		step.Skipped = l.Text
+		step.Skipped = whySkipped(l.Text)
 	}
 	// "<image> is not pushed: why."
 	if image, why, ok := strings.Cut(l.Text, " is not pushed: "); ok && step != nil && step.Build != nil && image == step.Build.Image {
@@ -181,6 +188,11 @@ func (p *Planner) line(l cyclone.Line) {
 
 // skippedUnsaid marks a step whose line is still on its way.
 const skippedUnsaid = "skipped"
+
+// whySkipped is the reason in a worker's line about it.
+func whySkipped(text string) string {
+	return strings.TrimSuffix(strings.TrimPrefix(text, "Skipped: "), ".")
+}
 
 func (p *Planner) partial(cyclone.Line) {}
 
@@ -199,7 +211,7 @@ func (p *Planner) report(r cyclone.Report) {
 			case cyclone.StatusSkipped:
 				known := p.add(s.Name, step.Name)
 				if known.Skipped == "" {
-					known.Skipped = firstOf(p.said[string(s.Name)+"/"+step.Name], skippedUnsaid)
+					known.Skipped = whySkipped(firstOf(p.said[string(s.Name)+"/"+step.Name], skippedUnsaid))
 				}
 			}
 		}

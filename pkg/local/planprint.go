@@ -75,7 +75,7 @@ func (w *planWriter) stage(s PlanStage) {
 
 func (w *planWriter) step(s PlanStep) {
 	if s.Skipped != "" {
-		w.line(1, "%s: %s", s.Name, s.Skipped)
+		w.line(1, "%s: skipped: %s", s.Name, s.Skipped)
 		return
 	}
 	w.line(1, "%s", s.Name)

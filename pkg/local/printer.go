@@ -114,21 +114,28 @@ func (p *Printer) Warn(text string) {
 	p.printing(func() { p.put(p.paint(yellow, "warning: ") + clean(text, false) + "\n") })
 }
 
-// line implements watcher.
-func (p *Printer) line(l cyclone.Line) {
+// lines implements watcher.
+func (p *Printer) lines(all []cyclone.Line) {
 	p.printing(func() {
-		if p.open.Step == l.Step && p.open.Stream == l.Stream {
-			p.open = cyclone.Line{}
+		for _, l := range all {
+			p.line(l)
 		}
-		text := clean(l.Text, p.style.Colours)
-		switch {
-		case l.Stream == cyclone.System:
-			text = p.paint(faint, clean(l.Text, false))
-		case l.Stream == cyclone.Stdout && strings.HasPrefix(text, "$ "):
-			text = p.paint(bold, clean(l.Text, false))
-		}
-		p.put(p.prefix(l) + text + "\n")
 	})
+}
+
+// line prints a line; p.mu is held.
+func (p *Printer) line(l cyclone.Line) {
+	if p.open.Step == l.Step && p.open.Stream == l.Stream {
+		p.open = cyclone.Line{}
+	}
+	text := clean(l.Text, p.style.Colours)
+	switch {
+	case l.Stream == cyclone.System:
+		text = p.paint(faint, clean(l.Text, false))
+	case l.Stream == cyclone.Stdout && strings.HasPrefix(text, "$ "):
+		text = p.paint(bold, clean(l.Text, false))
+	}
+	p.put(p.prefix(l) + text + "\n")
 }
 
 // prefix names the step of a line where more than one prints.
@@ -191,11 +198,11 @@ func (p *Printer) stageLine(s cyclone.StageState, columns int) string {
 		if step.Error == "" || !step.Status.Final() {
 			continue
 		}
-		if step.ExitCode != 0 {
-			text += fmt.Sprintf(" exit %d", step.ExitCode)
-		}
 		first, _, _ := strings.Cut(step.Error, "\n")
 		first = strings.TrimPrefix(first, string(s.Name)+" failed: ")
+		if step.ExitCode != 0 {
+			first = fmt.Sprintf("exit %d: %s", step.ExitCode, strings.TrimSuffix(first, fmt.Sprintf(" exited with %d", step.ExitCode)))
+		}
 		return text + " " + clean(first, false)
 	}
 	if s.Status != cyclone.StatusFailure {

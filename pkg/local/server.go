@@ -11,7 +11,7 @@ import (
 
 // watcher is told what becomes of a run, one call at a time.
 type watcher interface {
-	line(l cyclone.Line)
+	lines(all []cyclone.Line)
 	partial(l cyclone.Line)
 	report(r cyclone.Report)
 }
@@ -49,7 +49,7 @@ func (s *Server) Engine(context.Context) (cyclone.EngineConfig, error) {
 // Job returns the job.
 func (s *Server) Job(context.Context) (*cyclone.Job, error) { return s.job, nil }
 
-// Append shows the lines of a chunk.
+// Append shows the lines of a chunk, all at once: a program may print many.
 func (s *Server) Append(_ context.Context, c cyclone.Chunk) error {
 	lines, err := logchunk.Decode(c)
 	if err != nil {
@@ -57,9 +57,7 @@ func (s *Server) Append(_ context.Context, c cyclone.Chunk) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, l := range lines {
-		s.watch.line(l)
-	}
+	s.watch.lines(lines)
 	return nil
 }
 

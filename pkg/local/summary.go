@@ -13,6 +13,9 @@ const namedTests = 10
 // Summary prints what became of the run.
 func (p *Printer) Summary(run *Run, s *Server, took time.Duration) {
 	r, result := s.Outcome()
+	if result.Status == "" {
+		result.Status = cyclone.StatusError // the worker had nothing to tell
+	}
 	code, mark := green, p.mark("✓", "ok  ")
 	if result.Status != cyclone.StatusSuccess {
 		code, mark = red, p.mark("✗", "FAIL")
