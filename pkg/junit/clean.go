@@ -45,7 +45,9 @@ func newCleaner(r io.Reader, size int) *cleaner {
 // Read implements io.Reader.
 func (c *cleaner) Read(p []byte) (int, error) {
 	for len(c.ready) < len(p) && c.err == nil {
-		c.err = c.step()
+		if c.err = c.plain(); c.err == nil {
+			c.err = c.step()
+		}
 	}
 	n := copy(p, c.ready)
 	c.ready = append(c.ready[:0], c.ready[n:]...)
@@ -53,6 +55,24 @@ func (c *cleaner) Read(p []byte) (int, error) {
 		return 0, c.err
 	}
 	return n, nil
+}
+
+// special are the characters after which the cleaner has to look; lines end
+// with one of them.
+const special = "<>&\"'-]\n\r"
+
+// plain takes what is ready of characters that mean nothing to the cleaner.
+func (c *cleaner) plain() error {
+	ahead, _ := c.from.Peek(c.from.Buffered()) // it is there
+	n := 0
+	for n < len(ahead) && ahead[n] >= ' ' && ahead[n] < utf8.RuneSelf && strings.IndexByte(special, ahead[n]) < 0 {
+		n++
+	}
+	c.ready = append(c.ready, ahead[:n]...)
+	if c.state == inTag {
+		c.length += n
+	}
+	return c.skip(n)
 }
 
 // step takes the next character.

@@ -27,7 +27,7 @@ const (
 	MaxOutput  = 16 << 10 // bytes that are kept of a failed case's output: its end
 	MaxMessage = 1 << 10  // bytes that are kept of a message, and of each name: the beginning
 	maxDepth   = 100      // elements within each other
-	maxTag     = 4 << 20  // bytes between < and > of a tag
+	maxTag     = 1 << 20  // bytes between < and > of a tag
 )
 
 // Parse reads a report. Cases come in the order of the file; a passed or
