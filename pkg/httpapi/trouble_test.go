@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -251,6 +252,7 @@ func TestStalledViewer(t *testing.T) {
 	inBubble(t, func(b *bubble) {
 		b.watch() // reads nothing, not even pings
 		good := b.watch()
+		synctest.Wait() // both have begun to listen
 		const count = 10_000
 		start := time.Now()
 		go func() {
