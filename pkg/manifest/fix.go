@@ -29,7 +29,9 @@ func Fix(data []byte) ([]byte, bool) {
 		return data, false
 	}
 	text := strings.TrimPrefix(string(data), byteOrderMark)
-	text = strings.ReplaceAll(text, "\r\n", "\n")
+	if strings.Count(text, "\r") == strings.Count(text, "\r\n") { // one of its own is a line end
+		text = strings.ReplaceAll(text, "\r\n", "\n")
+	}
 	if _, bad := badBytes([]byte(text)); bad {
 		return data, false
 	}
@@ -133,7 +135,7 @@ func untabbed(text string) (string, bool) {
 		if err != nil || root == nil {
 			continue
 		}
-		if (&parser{}).sound(root); meant != nil && !alike(meant, root) {
+		if meant != nil && !alike(meant, root) {
 			return text, false
 		}
 		if meant = root; best == "" || width == usual {

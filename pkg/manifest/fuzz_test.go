@@ -66,10 +66,51 @@ func FuzzParse(f *testing.F) {
 		for _, p := range manifest.Trusted(pipeline) {
 			_ = manifest.Format("f", p, data) // must not panic
 		}
-		if fixed, ok := manifest.Fix(data); ok == bytes.Equal(fixed, data) {
-			t.Fatalf("Fix says %v of %q", ok, fixed)
-		}
 	})
+}
+
+// FuzzFix: a repaired file needs no repair, has all its lines and comments, and
+// one that was right means what it meant.
+func FuzzFix(f *testing.F) {
+	corpus(f)
+	f.Fuzz(func(t *testing.T, data []byte) { checkFix(t, data) })
+}
+
+// checkFix holds Fix to what it promises.
+func checkFix(t *testing.T, data []byte) {
+	t.Helper()
+	fixed, ok := manifest.Fix(data)
+	if ok == bytes.Equal(fixed, data) {
+		t.Fatalf("Fix says %v of %q", ok, fixed)
+	}
+	if !ok {
+		return
+	}
+	if again, more := manifest.Fix(fixed); more {
+		t.Fatalf("%q\nbecomes %q\nbecomes %q", data, fixed, again)
+	}
+	before, _ := manifest.Parse(data)
+	after, problems := manifest.Parse(fixed)
+	if diff := cmp.Diff(before, after); before != nil && diff != "" {
+		t.Fatalf("%q\nbecomes %q: %v\n%s", data, fixed, problems, diff)
+	}
+	if diff := cmp.Diff(commentLines(data), commentLines(fixed)); diff != "" {
+		t.Fatalf("%q\nbecomes %q\n%s", data, fixed, diff)
+	}
+	if bytes.Count(data, []byte("\n")) != bytes.Count(fixed, []byte("\n")) {
+		t.Fatalf("%q\nbecomes %q", data, fixed)
+	}
+}
+
+// commentLines are the lines that hold nothing else.
+func commentLines(data []byte) []string {
+	var out []string
+	for line := range strings.Lines(strings.TrimPrefix(string(data), "\xef\xbb\xbf")) {
+		if line = strings.TrimSpace(line); strings.HasPrefix(line, "#") {
+			out = append(out, line)
+		}
+	}
+	return out
 }
 
 // checkProblems holds problems to what Format and the API need.

@@ -133,30 +133,6 @@ func TestSizeIsBounded(t *testing.T) {
 	}
 }
 
-// TestHugeFilesAreRefusedQuickly covers shapes that are cheap to write and
-// could be dear to read. What bounds them is the test's own time-out.
-func TestHugeFilesAreRefusedQuickly(t *testing.T) {
-	fill := func(s string) string { return strings.Repeat(s, (128<<10)/len(s)) }
-	for name, text := range map[string]string{
-		"brackets":  strings.Repeat("[", manifest.MaxSize),
-		"braces":    fill("{"),
-		"items":     "deploy:\n" + fill("- a\n"),
-		"questions": fill("? "),
-		"anchors":   "deploy:\n" + fill("- &a b\n"),
-		"aliases":   "x-a: &a b\ndeploy:\n" + fill("- *a\n"),
-		"quotes":    fill("'"),
-		"colons":    fill(": "),
-		"keys":      fill("a: b\n"),
-		"tabs":      fill("\t"),
-		"indents":   fill("a:\n "),
-		"merges":    "x-a: &a {b: c}\npre_build:\n" + fill("  <<: *a\n"),
-	} {
-		if pipeline, problems := manifest.Parse([]byte(text)); pipeline != nil || len(problems) == 0 {
-			t.Errorf("%s: is accepted", name)
-		}
-	}
-}
-
 func TestDuplicateKeyInAnchorIsReportedOnce(t *testing.T) {
 	_, problems := manifest.Parse([]byte("x-s: &s {image: 'a:1', image: 'b:1', commands: x}\npre_build: *s\npost_build: *s\n"))
 	if len(problems) != 1 {
