@@ -145,26 +145,31 @@ func overwrite(name string, data []byte) error {
 
 // lintText prints problems for people.
 func (a *app) lintText(files []linted) error {
-	coloured := a.colours(a.out)
 	for _, f := range files {
-		for _, p := range f.problems {
-			if err := a.printf("%s\n", problem(f.name, p, f.data, coloured)); err != nil {
-				return err
-			}
-		}
-		verdict := paint(coloured, colourGreen, "valid")
-		wrong := manifest.Errors(f.problems)
-		switch {
-		case wrong > 0:
-			verdict = paint(coloured, colourRed, fmt.Sprintf("%d errors, %d warnings", wrong, len(f.problems)-wrong))
-		case len(f.problems) > 0:
-			verdict += fmt.Sprintf(", %d warnings", len(f.problems))
-		}
-		if err := a.printf("%s: %s\n", f.name, verdict); err != nil {
+		if err := a.showProblems(f.name, f.data, f.problems); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// showProblems prints what is wrong with a file, and whether it is valid.
+func (a *app) showProblems(name string, data []byte, problems []cyclone.Problem) error {
+	coloured := a.colours(a.out)
+	for _, p := range problems {
+		if err := a.printf("%s\n", problem(name, p, data, coloured)); err != nil {
+			return err
+		}
+	}
+	verdict := paint(coloured, colourGreen, "valid")
+	wrong := manifest.Errors(problems)
+	switch {
+	case wrong > 0:
+		verdict = paint(coloured, colourRed, fmt.Sprintf("%d errors, %d warnings", wrong, len(problems)-wrong))
+	case len(problems) > 0:
+		verdict += fmt.Sprintf(", %d warnings", len(problems))
+	}
+	return a.printf("%s: %s\n", name, verdict)
 }
 
 // lintJSON prints what the API's lint answers; with several files each problem

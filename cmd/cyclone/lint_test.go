@@ -13,7 +13,7 @@ import (
 const (
 	valid    = "pre_build:\n  image: golang:1.26\n  commands:\n    - go build ./...\n"
 	warned   = "pre_build:\n  image: golang:1.26\n  enviroment:\n    - A=b\n  commands: [ls]\n"
-	wrong    = "pre_build:\n  image: golang:1.26\n  comands:\n    - ls\n"
+	wrong    = "pre_build:\n  image: golang\n  comands:\n    - ls\n"
 	indented = "pre_build:\n  image: golang:1.26\n    commands:\n      - ls\n"
 )
 
@@ -118,6 +118,8 @@ func TestCorrections(t *testing.T) {
 		{"a: 1\n    b: 2\n\n    c: 3\n\nd:\n", "a: 1\nb: 2\n\nc: 3\n\nd:\n", "lines 2 to 4: indented by 4 less"},
 		{"a: 1\n  b: 2\n    c: 3\n", "a: 1\nb: 2\nc: 3\n", "line 2: indented by 2 less; line 3: indented by 4 less"},
 		{"enviroment: []\n", "environment: []\n", `line 1: "enviroment: []" became "environment: []"`},
+		{"a:\n\tb: 1\n\tc: 2\nd: 3\n", "a:\n  b: 1\n  c: 2\nd: 3\n", "lines 2 to 3: tabs became spaces"},
+		{"a: 1\r\n  b: 2\r\n", "a: 1\nb: 2\n", "line ends of Windows became plain ones; line 2: indented by 2 less"},
 		{"a\nb\n", "a\n", "the lines were put in order"},
 	} {
 		if got := strings.Join(corrections([]byte(tt.before), []byte(tt.after)), "; "); got != tt.want {

@@ -31,7 +31,7 @@ func Canonical(data []byte) ([]byte, []cyclone.Problem) {
 		return data, []cyclone.Problem{{
 			Line: min(l.at, len(l.lines)-1) + 1, Column: 1, Severity: cyclone.SeverityError,
 			Message: "is written in a form that cannot be brought in order",
-			Hint:    `write mappings as "key: value", without "? "`,
+			Hint:    "begin every line with spaces only, and put every key on a line of its own",
 		}}
 	}
 	return out, nil
@@ -161,7 +161,7 @@ func (l *layout) statement() {
 	line := l.lines[l.at]
 	text := strings.TrimLeft(line, " ")
 	column := len(line) - len(text)
-	if text[0] == '\t' || strings.HasPrefix(text, "? ") || text == "?" {
+	if text[0] == '\t' {
 		l.strange = true
 		return
 	}
@@ -186,27 +186,31 @@ func (l *layout) statement() {
 	l.value(first.is, head, text)
 }
 
-// items takes the dashes that a text begins with, and enters what they hold.
-// It returns the dashes as they are written and the text behind them.
+// items takes the marks that a text begins with, and enters what they hold:
+// "- " of an item, "? " and ": " of a key and a value that are written apart.
+// It returns the marks as they are written and the text behind them.
 func (l *layout) items(from, column int, text string) (head, rest string) {
-	for dash(text) {
+	for marked(text) {
 		rest := strings.TrimLeft(text[1:], " \t")
 		if rest == "" || rest[0] == '#' {
 			return head, text
 		}
 		column += len(text) - len(rest)
-		head, text = head+"- ", rest
-		if dash(text) || key(text) > 0 {
+		head, text = head+text[:1]+" ", rest
+		if marked(text) || key(text) > 0 {
 			l.enter(column, text, from+len(head))
 		}
 	}
 	return head, text
 }
 
-// dash reports whether a text begins an item of a list.
-func dash(text string) bool {
-	return text == "-" || strings.HasPrefix(text, "- ") || strings.HasPrefix(text, "-\t")
+// marked reports whether a text begins with a mark that others may follow.
+func marked(text string) bool {
+	return strings.IndexByte("-?:", text[0]) >= 0 && (len(text) == 1 || blankByte(text[1]))
 }
+
+// dash reports whether a text begins an item of a list.
+func dash(text string) bool { return text[0] == '-' && marked(text) }
 
 // leave closes the levels that a line at this column is not in. A list may
 // stand at the column of the key that holds it.
@@ -221,7 +225,7 @@ func (l *layout) leave(column int, item bool) {
 }
 
 // enter returns the level that a column is in, opening one for an item or a
-// key that goes deeper. least is where it begins when it stands behind a dash.
+// key that goes deeper. least is where it begins when it stands behind a mark.
 func (l *layout) enter(column int, text string, least int) level {
 	item := dash(text)
 	next := level{was: column, is: least, list: item}
@@ -234,7 +238,7 @@ func (l *layout) enter(column int, text string, least int) level {
 			next.is = top.is + indentation
 		}
 	}
-	if item || key(text) > 0 {
+	if marked(text) || key(text) > 0 {
 		l.levels = append(l.levels, next)
 	}
 	return next

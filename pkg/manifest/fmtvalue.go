@@ -81,7 +81,7 @@ func (l *layout) value(from int, head, text string) {
 	l.write(from, head+text)
 	l.at++
 	switch trimmed := strings.TrimLeft(text[at:], " \t"); {
-	case trimmed == "" || trimmed[0] == '#' || trimmed == "-" || dash(trimmed):
+	case trimmed == "" || trimmed[0] == '#' || marked(trimmed):
 	case trimmed[0] == '|' || trimmed[0] == '>':
 		l.block(holder, trimmed)
 	default:
