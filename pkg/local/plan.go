@@ -51,7 +51,7 @@ type PlanStep struct {
 // PlanContainer is a container that would be run.
 type PlanContainer struct {
 	Image        string            `json:"image"`
-	Pull         string            `json:"pull"`
+	Pull         string            `json:"pull,omitempty"` // empty for an image that is built here
 	Commands     []string          `json:"commands,omitempty"`
 	Entrypoint   []string          `json:"entrypoint,omitempty"`
 	Command      []string          `json:"command,omitempty"`
@@ -257,7 +257,9 @@ func (p *Planner) Container(stage cyclone.Stage, c cyclone.Step, spec cyclone.Co
 		Timeout: c.Timeout, Retries: c.Retries, AllowFailure: c.AllowFailure,
 		Cache: c.Cache, Outputs: c.Outputs, Artifacts: c.Artifacts,
 	}
-	if out.Pull == "" {
+	if isBuilt(c.Image) || c.Image == "" {
+		out.Pull = ""
+	} else if out.Pull == "" {
 		out.Pull = string(cyclone.PullMissing)
 	}
 	if len(c.Commands) == 0 {
@@ -320,7 +322,7 @@ func (p *Planner) environment(c cyclone.Step, pairs []string) map[string]string 
 func (p *Planner) maskAll(texts []string) []string {
 	out := slices.Clone(texts)
 	for i := range out {
-		out[i] = p.mask.String(out[i])
+		out[i] = strings.TrimRight(p.mask.String(out[i]), "\n")
 	}
 	return out
 }

@@ -191,7 +191,7 @@ func (p *Printer) stageLine(s cyclone.StageState, columns int) string {
 		if why := p.why[s.Name]; why != "" {
 			text += ": " + why
 		}
-		return p.paint(faint, p.mark("-", "skip")+" "+name+" "+text)
+		return p.paint(faint, p.mark("-", "--  ")+" "+name+" "+text)
 	}
 	text := p.paint(red, p.mark("✗", "FAIL")) + " " + name + " " + elapsed(s.StartedAt, s.FinishedAt)
 	for _, step := range s.Steps {

@@ -130,7 +130,7 @@ func (p *Planner) Deploy(_ context.Context, t cyclone.Rollout, _ io.Writer) (cyc
 	defer p.mu.Unlock()
 	p.add(cyclone.StageDeploy, p.running.step).Rollout = &PlanRollout{
 		Cluster: firstOf(t.Cluster, t.Host), Namespace: firstOf(t.Namespace, "default"), Deployment: t.Deployment,
-		Containers: t.Containers, Image: strings.TrimSuffix(t.Image, "@"+plannedDigest),
+		Containers: t.Containers, Image: strings.Replace(t.Image, "@"+plannedDigest, " (by the digest that is pushed)", 1),
 	}
 	return cyclone.Deployment{Status: cyclone.StatusSuccess}, nil
 }

@@ -107,7 +107,7 @@ func (s *Source) ask(ctx context.Context) error {
 		})
 	}
 	asking.Wait()
-	if failed != nil && s.Ref != "" {
+	if s.Ref != "" && (failed != nil || commit == "") {
 		return cyclone.NotFound("there is no branch, tag or commit %s in %s", s.Ref, s.Root)
 	}
 	s.FullRef, s.origin = strings.TrimSpace(full), strings.TrimSpace(s.origin)
