@@ -105,6 +105,9 @@ func (l *localRun) execute(ctx context.Context) error {
 	if err := l.needImages(ctx, api); err != nil {
 		return err
 	}
+	if l.run.Job.Registries, err = local.Logins(ctx, l.dockerConfig()); err != nil {
+		return err
+	}
 	owner, err := local.NewOwner()
 	if err != nil {
 		return err
@@ -146,6 +149,14 @@ func (l *localRun) execute(ctx context.Context) error {
 		return errSilent
 	}
 	return nil
+}
+
+// dockerConfig is where the docker client has its settings.
+func (l *localRun) dockerConfig() string {
+	if dir := l.app.getenv("DOCKER_CONFIG"); dir != "" {
+		return filepath.Join(dir, "config.json")
+	}
+	return filepath.Join(l.app.getenv("HOME"), ".docker", "config.json")
 }
 
 // connect returns the person's engine once it has answered.

@@ -38,8 +38,6 @@ type Options struct {
 	Trusted   bool
 	DryRun    bool
 	Timeout   time.Duration
-	// Registries are logins by registry host.
-	Registries map[string]cyclone.RegistryAuth
 }
 
 // Run is a run that may begin.
@@ -104,7 +102,7 @@ func NewRun(src *Source, data []byte, last *Last, o Options) (*Run, error) {
 			Repository: cyclone.Repository{Type: "git", URL: src.Root},
 		},
 		Config: data, Variables: o.Variables, Stages: stages, Push: o.Push, Changed: o.Changed,
-		Secrets: map[string]cyclone.JobSecret{}, Registries: o.Registries, Timeout: cyclone.Duration(o.Timeout),
+		Secrets: map[string]cyclone.JobSecret{}, Timeout: cyclone.Duration(o.Timeout),
 	}
 	for name, value := range o.Secrets {
 		r.Job.Secrets[name] = cyclone.JobSecret{Value: value, Masked: true}

@@ -8,6 +8,7 @@
 //	plan.go     what a dry run would do
 //	keeper.go   containers and networks: removed in the background, or kept
 //	owner.go    whose they are, and what a run that crashed has left
+//	logins.go   what docker login has left
 //	last.go     what is kept for the next run with a later first stage
 //
 // It runs no step: worker does, and cmd/cyclone puts the two together. It is no
