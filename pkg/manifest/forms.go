@@ -26,6 +26,7 @@ const (
 	refers     = `\$\{`
 	word       = `[A-Za-z0-9][A-Za-z0-9_.-]{0,62}`
 	closed     = `^(?:[^\[\\]|\\.|\[\^?(?:[^\]\\]|\\.)+\])*$` // brackets of a glob
+	printed    = `^\s*[^\x00-\x1f\x7f-\x9f]*\s*$`             // no control characters
 	decimal    = `(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)`
 	address4   = `[0-9]{1,3}(?:\.[0-9]{1,3}){3}`
 	address6   = `[0-9A-Fa-f]*:[0-9A-Fa-f:.]+(?:%[A-Za-z0-9_.-]+)?`
@@ -178,7 +179,7 @@ var forms = map[string]form{
 	"image_name":       {"name without a tag", with(expandable(anyName), "not", like(lowerBuilt))},
 	"commands":         {"list, or text", oneOrMore(scalar(notBlank))},
 	"environment":      {"list of `KEY=value`, or map", environmentForm()},
-	"volumes":          {"list, or text", oneOrMore(constrained("string", exactly(`(?:\.|\./[^:]*|/[^:]*):/[^:]*[^:/][^:]*(?::ro)?`)))},
+	"volumes":          {"list, or text", oneOrMore(constrained("string", exactly(`(?:\.|\./[^:]*|/[^:]*):/[^:]*[^:/][^:]*(?::ro)?`), printed))},
 	"arguments":        {"text, or list", object{"anyOf": []any{scalar(notBlank), object{"type": "array", "minItems": 1, "items": scalar()}}}},
 	"links":            {"list, or text", oneOrMore(scalar(exactly(`[^:\s](?:[^:]*[^:\s])?(?::` + word + `)?`)))},
 	"ports":            {"list, or text", oneOrMore(object{"type": []string{"integer", "string"}, "pattern": exactly(portSpec), "minimum": 0, "maximum": 99999})},
@@ -195,12 +196,12 @@ var forms = map[string]form{
 	"duration":         {"`90s`, `10m`, `1h30m`", constrained("string", exactly(`\+?(?:`+decimal+`(?:ns|us|µs|μs|ms|s|m|h))+`), `[1-9]`)},
 	"retries":          {"0 to 5", within(0, maxRetries)},
 	"globs":            {"list, or text", oneOrMore(scalar(closed, `[^!\s]|!.*!`))},
-	"kept":             {"list, or text", oneOrMore(with(scalar(closed, `^\s*[^!\s][^\n\r]*\s*$`), "not", like(exactly(`/+|\.\.(?:/.*)?`))))},
-	"changed_paths":    {"list, or text", oneOrMore(with(scalar(closed, `[^!\s]|!.*!`, `^\s*[^\n\r]*\s*$`), "not", like(exactly(`!?(?:\.?/.*|\.\.(?:/.*)?|.*/)`))))},
-	"cache":            {"list, or text", oneOrMore(with(scalar(`^\s*[^~*?\[$\\\s][^*?\[$\\\n\r]*\s*$`), "not", like(exactly(`/+|\./*|\.\.(?:/.*)?|/(?:proc|sys|dev)(?:/.*)?`))))},
-	"path":             {"path", scalar(references, `^\s*[^/\\\s][^\\]*$`)},
-	"inner_path":       {"path", with(scalar(references, `^\s*[^/\\\s][^\\]*$`), "not", like(`^\s*\.\.(?:/|\s*$)`))},
-	"outputs":          {"list, or text", oneOrMore(scalar(exactly(`[^:]+(?::[^:]+)?`), notBlank))},
+	"kept":             {"list, or text", oneOrMore(with(scalar(closed, printed, `^\s*[^!\s]`), "not", like(exactly(`/+|\.\.(?:/.*)?`))))},
+	"changed_paths":    {"list, or text", oneOrMore(with(scalar(closed, printed, `[^!\s]|!.*!`), "not", like(exactly(`!?(?:\.?/.*|\.\.(?:/.*)?|.*/)`))))},
+	"cache":            {"list, or text", oneOrMore(with(scalar(printed, `^\s*[^~*?\[$\\\s][^*?\[$\\]*$`), "not", like(exactly(`/+|\./*|\.\.(?:/.*)?|/(?:proc|sys|dev)(?:/.*)?`))))},
+	"path":             {"path", scalar(references, printed, `^\s*[^/\\\s][^\\]*$`)},
+	"inner_path":       {"path", with(scalar(references, printed, `^\s*[^/\\\s][^\\]*$`), "not", like(`^\s*\.\.(?:/|\s*$)`))},
+	"outputs":          {"list, or text", oneOrMore(scalar(exactly(`[^:]+(?::[^:]+)?`), printed, notBlank))},
 	"template":         {"text", expandable()},
 	"tags":             {"list, or text", oneOrMore(with(expandable(exactly(bare(reference.TagRegexp.String()))), "minimum", 0))},
 	"kubernetes_name":  {"name", scalar(references, exactly(`[^/\\?#%\s]+`))},

@@ -74,7 +74,7 @@ var samples = map[string]struct{ good, bad []string }{
 	"image_name":       {[]string{"a/b", "registry.example.com:5000/a", `"${X}:1"`}, []string{"a:1", "A", "'a@b'"}},
 	"commands":         {[]string{"make", "[a, b]", "0755", "[yes, 1.10]", `"echo ${"`}, []string{"[]", "''", "[' ']", "[{a: b}]", "[[a]]"}},
 	"environment":      {[]string{"[A=1, 'B = x y']", "{A: 1, B: , C: yes}", "{}", `["A=${B}"]`, "{x-a: 1}"}, []string{"[]", "A=1", "[A]", "[A: 1]", "{'a b': 1}", "{A: [1]}", `["A=${-}"]`, "['=x']", `{A: "${"}`}},
-	"volumes":          {[]string{"['.:/src']", "./a:/b:ro", "['/x:/y']", "[./a/b:/c/]"}, []string{"[.:src]", "['.:/']", "['a:/b']", "['.']", "['.:/a:rw']", "['.:/a:b:c']", "{.: /src}"}},
+	"volumes":          {[]string{"['.:/src']", "./a:/b:ro", "['/x:/y']", "[./a/b:/c/]"}, []string{"[.:src]", "['.:/']", "['a:/b']", "['.']", "['.:/a:rw']", "['.:/a:b:c']", "{.: /src}", "[\"./a\\x01b:/c\"]"}},
 	"arguments":        {[]string{"sh -c 'a b'", "[a, '']", "[1, true]"}, []string{"[]", "''", "{a: b}", "[{a: b}]"}},
 	"links":            {[]string{"[db]", "'db:alias'", "['db:a-1']"}, []string{"[]", "['db:']", "['db:a b']", "{db: a}", "[~]"}},
 	"ports":            {[]string{"[8080]", "'8080:80'", "['127.0.0.1:1:2/tcp', 53:53/udp]"}, []string{"[a]", "['1:2:3:4']", "[80/http]", "[-1]", "[1.5]", "[true]"}},
@@ -91,12 +91,12 @@ var samples = map[string]struct{ good, bad []string }{
 	"duration":         {[]string{"90s", "10m", "1h30m", "1.5h"}, []string{"10", "0s", "10x", "ten", "[1m]", "-1m", "m", "'1m 30s'"}},
 	"retries":          {[]string{"0", "5", "'2'"}, []string{"6", "-1", "many", "1.5", "[1]", "true"}},
 	"globs":            {[]string{"a", "['*.xml', '!b']", "[1, 2]", "'**/x'"}, []string{"[]", "'!'", "['']", "{a: b}"}},
-	"cache":            {[]string{".npm", "[d, e/f]", "/root/.cache", "[7]"}, []string{"[]", "''", "{a: b}", "['*.o']", "~/.npm", "[$HOME]", "/", "./", "[../a]", "/proc/1", "'a\nb'", `'a\b'`}},
-	"kept":             {[]string{"a", "['*.xml', /opt/b]", "[1, 2]", "'**/x'"}, []string{"[]", "'!a'", "['']", "{a: b}", "/", "../a", "'['", "\"a\\nb\""}},
-	"changed_paths":    {[]string{"a", "['src/**', '!**/*.md']", "[1]"}, []string{"[]", "'!'", "/a", "./a", "a/", "'!../a'", "{a: b}"}},
-	"path":             {[]string{"Dockerfile", "a/b", `"${X}/a"`, "1"}, []string{"/a", `'a\b'`, "''", "[a]", `"${x-y}"`}},
-	"inner_path":       {[]string{".", "./a/", `"${X}"`, "a/../b"}, []string{"/a", "..", "../a", `'a\b'`, "[a]"}},
-	"outputs":          {[]string{"bin", "[a, '*.so', 'a:b']", "['/a:b/']"}, []string{"[]", "['a:']", "[':b']", "['a:b:c']", "{a: b}"}},
+	"cache":            {[]string{".npm", "[d, e/f]", "/root/.cache", "[7]"}, []string{"[]", "''", "{a: b}", "['*.o']", "~/.npm", "[$HOME]", "/", "./", "[../a]", "/proc/1", "'a\nb'", `'a\b'`, "\"a\\x01b\""}},
+	"kept":             {[]string{"a", "['*.xml', /opt/b]", "[1, 2]", "'**/x'"}, []string{"[]", "'!a'", "['']", "{a: b}", "/", "../a", "'['", "\"a\\nb\"", "\"a\\x01b\""}},
+	"changed_paths":    {[]string{"a", "['src/**', '!**/*.md']", "[1]"}, []string{"[]", "'!'", "/a", "./a", "a/", "'!../a'", "{a: b}", "\"a\\x01b\""}},
+	"path":             {[]string{"Dockerfile", "a/b", `"${X}/a"`, "1"}, []string{"/a", `'a\b'`, "''", "[a]", `"${x-y}"`, "\"a\\x01b\""}},
+	"inner_path":       {[]string{".", "./a/", `"${X}"`, "a/../b"}, []string{"/a", "..", "../a", `'a\b'`, "[a]", "\"a\\x01b\""}},
+	"outputs":          {[]string{"bin", "[a, '*.so', 'a:b']", "['/a:b/']"}, []string{"[]", "['a:']", "[':b']", "['a:b:c']", "{a: b}", "\"a\\x01b\""}},
 	"template":         {[]string{"a", `"${X} b"`, "1", "$$", "a$"}, []string{`"${"`, `"${a b}"`, "''", "[a]", `"${X:-y}"`}},
 	"tags":             {[]string{"latest", "[a, '1.2']", `["${X}"]`, "2"}, []string{"[]", "['a b']", "[-a]", "{a: b}", "[a/b]"}},
 	"kubernetes_name":  {[]string{"prod", "1", `"${X}"`}, []string{"a/b", "'a b'", "[a]", "'a?'"}},
@@ -338,7 +338,7 @@ func TestSchemaAgreesOnGeneratedFiles(t *testing.T) {
 	schema := compiled(t)
 	g := &generator{Rand: rand.New(rand.NewPCG(4, 2026))} //#nosec G404 -- the same files every time
 	accepted, refused := 0, map[string]int{}
-	for range 3000 {
+	for range 2200 {
 		text, how := g.file().String(), "right"
 		if g.IntN(3) > 0 {
 			file := g.made[0]
@@ -366,7 +366,7 @@ func TestSchemaAgreesOnGeneratedFiles(t *testing.T) {
 		}
 	}
 	t.Logf("%d accepted, refused: %v", accepted, refused)
-	if accepted < 1000 || len(refused) < 6 {
+	if accepted < 700 || len(refused) < 6 {
 		t.Errorf("%d accepted, refused: %v", accepted, refused)
 	}
 }
