@@ -116,7 +116,10 @@ func commentLines(data []byte) []string {
 // checkProblems holds problems to what Format and the API need.
 func checkProblems(t *testing.T, problems []cyclone.Problem, data []byte) {
 	t.Helper()
-	lines, last := bytes.Count(data, []byte("\n"))+1, cyclone.Problem{}
+	lines, last := 1, cyclone.Problem{}
+	for _, end := range []string{"\n", "\r", "\u0085", "\u2028", "\u2029"} { // YAML knows all of them
+		lines += bytes.Count(data, []byte(end))
+	}
 	for _, p := range problems {
 		if p.Line < 1 || p.Column < 1 || p.Line > lines+1 || p.Message == "" {
 			t.Fatalf("problem without a place or text in %d lines: %+v", lines, p)
@@ -188,7 +191,8 @@ func environment(t *testing.T, text string, values manifest.Values) (string, boo
 	if err != nil {
 		t.Fatal(err)
 	}
-	file := "post_build: {image: 'a:1', commands: x, secrets: {S: s}, environment: {E: " + string(quoted) + "}}"
+	literal := strings.ReplaceAll(string(quoted), "\u0085", `\u0085`) // a line end to YAML, unless it is escaped
+	file := "post_build: {image: 'a:1', commands: x, secrets: {S: s}, environment: {E: " + literal + "}}"
 	p, problems := manifest.Expand([]byte(file), values)
 	if (p == nil) != (manifest.Errors(problems) > 0) {
 		t.Fatalf("pipeline %v with problems %v", p, problems)
