@@ -312,7 +312,7 @@ func (p *Planner) environment(c cyclone.Step, pairs []string) map[string]string 
 		switch {
 		case secret:
 			out[name] = hidden
-		case own[name], given, !(name == "CI" || name == "CYCLONE" || strings.HasPrefix(name, "CYCLONE_")):
+		case own[name], given, name != "CI" && name != "CYCLONE" && !strings.HasPrefix(name, "CYCLONE_"):
 			out[name] = p.mask.String(value)
 		}
 	}
