@@ -74,10 +74,13 @@ func (s *structure) measure(n *yaml.Node, way *trail, depth int) extent {
 		s.stop(n, way.path(), "flatten it", "is nested more than %d levels deep", maxDepth)
 		return extent{}
 	}
-	if done := s.state[n]; done {
-		return s.known[n]
+	anchored := n.Anchor != "" // only aliases lead to a node a second time
+	if anchored {
+		if s.state[n] {
+			return s.known[n]
+		}
+		s.state[n] = false
 	}
-	s.state[n] = false
 	s.checkTag(n, way)
 	total := extent{values: 1, depth: 1}
 	for i, child := range n.Content {
@@ -93,7 +96,9 @@ func (s *structure) measure(n *yaml.Node, way *trail, depth int) extent {
 	if n.Kind == yaml.MappingNode && !s.fatal {
 		s.checkKeys(n, way)
 	}
-	s.state[n], s.known[n] = true, total
+	if anchored {
+		s.state[n], s.known[n] = true, total
+	}
 	return total
 }
 
