@@ -144,6 +144,13 @@ func (r *run) firstShow(s *step, e *cached) error {
 
 // closeCaches keeps what the step left in its cache paths when it succeeded.
 func (r *run) closeCaches(ctx context.Context, s *step, k *stepCaches, ok bool) error {
+	if len(k.open) == 0 {
+		return nil
+	}
+	// Folders of the tree are about to be mounted anew, or looked through.
+	if err := r.outputs.packed(ctx); err != nil {
+		ok = false
+	}
 	for _, e := range k.open {
 		r.openUp(ctx, s, k, e)
 		switch {

@@ -176,6 +176,7 @@ type rig struct {
 	source  *cyclonetest.Source
 	cluster *cyclonetest.Cluster
 	dir     string
+	cache   *worker.Cache
 	held    held
 	cloner  cyclone.Cloner // nil for one of source
 	// images stands before the engine's images; nil for nothing.
@@ -246,7 +247,7 @@ func (r *rig) work(ctx context.Context) error {
 	w := &worker.Worker{
 		Server: r.server, Engine: r.docker, Containers: r.engine, Images: images, Networks: r.engine,
 		Cloner:   func(string) (cyclone.Cloner, error) { return r.clonerOr(heldSource{r.source, &r.held}), nil },
-		Deployer: heldCluster{r.cluster, &r.held}, Dir: r.dir, Log: slog.New(slog.DiscardHandler),
+		Deployer: heldCluster{r.cluster, &r.held}, Dir: r.dir, Cache: r.cache, Log: slog.New(slog.DiscardHandler),
 	}
 	w.SetSpace(r.space)
 	return w.Run(ctx)

@@ -2,15 +2,18 @@ package lab
 
 import (
 	"context"
+	"database/sql"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"time"
 
+	_ "modernc.org/sqlite" // the driver
+
 	"cyclone/pkg/cyclone"
-	"cyclone/pkg/store/embedded"
 )
 
 // cacheTime is how long the last workers of a stopped server may take to end.
@@ -68,19 +71,31 @@ func (s *Server) removeCaches(ctx context.Context, id string) (left string, err 
 	return left, errors.Join(err, failed)
 }
 
-// installation is the id by which a server's containers and volumes are known;
-// empty when the store is gone, or never had one.
-func installation(ctx context.Context, dir string) (string, error) {
-	if _, err := os.Stat(dir); err != nil {
+// Installation is the id by which a server's containers and volumes are known.
+// The server must have a store of its own.
+func (s *Server) Installation(ctx context.Context) (string, error) {
+	dir, own := strings.CutPrefix(s.store, "embedded:")
+	if !own {
+		return "", fmt.Errorf("the store %s is shared", s.store)
+	}
+	return installation(ctx, dir)
+}
+
+// installation reads the id beside a server that may be running; it is empty
+// when the store is gone, or never had one.
+func installation(ctx context.Context, dir string) (id string, err error) {
+	file := filepath.Join(dir, "cyclone.db")
+	if _, err := os.Stat(file); err != nil {
 		return "", nil
 	}
-	store, err := embedded.Open(ctx, dir)
+	db, err := sql.Open("sqlite", "file:"+file+"?mode=ro")
 	if err != nil {
 		return "", err
 	}
-	id, err := store.Settings.Setting(ctx, "server-id")
-	if errors.Is(err, cyclone.ErrNotFound) {
-		err = nil
+	defer func() { err = errors.Join(err, db.Close()) }()
+	err = db.QueryRowContext(ctx, "SELECT value FROM settings WHERE name = 'server-id'").Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
 	}
-	return string(id), errors.Join(err, store.Close())
+	return id, err
 }
