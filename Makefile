@@ -30,7 +30,7 @@ unit: ## tests of the packages, with the race detector
 	@CYCLONE_TEST_MONGO_STANDIN=$$(scripts/mongo-standin.sh) CGO_ENABLED=1 go test -race -timeout 5m ./...
 
 .PHONY: fuzz
-fuzz: ## what reads foreign bytes, with inputs that nobody thought of: 30 s each (FUZZTIME=)
+fuzz: ## what reads foreign bytes, with inputs that nobody thought of (FUZZTIME=)
 	@scripts/fuzz.sh
 
 .PHONY: e2e
