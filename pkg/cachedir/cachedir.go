@@ -116,7 +116,7 @@ func (s *Session) Close() error {
 	}
 	s.busy.Wait()
 	if s.lock != nil {
-		err = errors.Join(err, s.lock.Close())
+		err = errors.Join(err, unlock(s.lock))
 	}
 	s.Work, s.lock = "", nil
 	return err
@@ -133,7 +133,7 @@ type Held struct {
 // Release lets the generation go.
 func (h *Held) Release() {
 	if h != nil && h.lock != nil {
-		_ = h.lock.Close() // the lock goes with it
+		_ = unlock(h.lock) // only ever locked
 		h.lock = nil
 	}
 }
@@ -240,6 +240,12 @@ func tryLock(path string, flags, how int) (*os.File, error) {
 	return f, nil
 }
 
+// unlock gives a lock back. Closing the file alone would leave it with a child
+// that is being started at this moment, for as long as that takes.
+func unlock(f *os.File) error {
+	return errors.Join(syscall.Flock(int(f.Fd()), syscall.LOCK_UN), f.Close())
+}
+
 // flock makes a file and locks it, and waits for that for a while.
 func flock(path string, how int) (*os.File, error) {
 	for deadline := time.Now().Add(lockWait); ; time.Sleep(lockPoll) {
@@ -259,5 +265,5 @@ func (s *Session) changing(fn func() error) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(fn(), f.Close())
+	return errors.Join(fn(), unlock(f))
 }

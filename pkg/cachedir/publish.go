@@ -65,7 +65,7 @@ func (s *Session) stage(staged, folder string, info Info) (*os.File, error) {
 		return nil, err
 	}
 	if err := errors.Join(writeInfo(staged, info), os.Rename(folder, filepath.Join(staged, dataName))); err != nil {
-		return nil, errors.Join(err, lock.Close())
+		return nil, errors.Join(err, unlock(lock))
 	}
 	return lock, nil
 }
@@ -159,7 +159,7 @@ func (s *Session) drop(entry string) bool {
 	if err != nil {
 		return false
 	}
-	defer func() { _ = lock.Close() }() // the lock goes with it
+	defer func() { _ = unlock(lock) }() // only ever locked
 	if os.Remove(filepath.Join(entry, currentName)) != nil {
 		return false
 	}

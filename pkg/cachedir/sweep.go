@@ -46,7 +46,7 @@ func (s *Session) discardUnused(dir string) {
 	case errors.Is(err, errLocked):
 		return
 	case err == nil:
-		defer func() { _ = lock.Close() }() // the lock goes with it
+		defer func() { _ = unlock(lock) }() // only ever locked
 	}
 	_ = s.discard(dir)
 }
@@ -113,7 +113,7 @@ func busy(dir string) bool {
 			return true
 		}
 		if err == nil {
-			_ = lock.Close() // only asked
+			_ = unlock(lock) // only asked
 		}
 	}
 	return false
@@ -131,7 +131,7 @@ func Remove(dir string) error {
 	if err != nil {
 		return fmt.Errorf("remove cache: %w", err)
 	}
-	defer func() { _ = lock.Close() }() // the file is gone by then
+	defer func() { _ = unlock(lock) }() // the file is gone by then
 	if busy(dir) {
 		return cyclone.Conflict("cache %s is in use", filepath.Base(dir))
 	}

@@ -301,6 +301,7 @@ var errEngineStopped = errors.New("the Docker engine was stopped")
 func (e *Engine) Stop() {
 	e.stopChildren()
 	e.wiping.Wait()
+	e.leaveData()
 }
 
 // stopChildren ends the engine; false when that took force, or when it had

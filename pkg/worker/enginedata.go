@@ -63,6 +63,10 @@ func bootID() string {
 	return strings.TrimSpace(string(text))
 }
 
+// errDataTaken: two servers chose the same data at once, as may happen when one
+// that was paused goes on.
+var errDataTaken = errors.New("another worker uses the engine's data")
+
 // claimData takes the engine's data for this worker alone. What was not put
 // away in good order by an engine of the same version is removed: an event
 // rather begins with nothing than with something wrong.
@@ -75,9 +79,9 @@ func (e *Engine) claimData() error {
 		return fmt.Errorf("open the engine's data: %w", err)
 	}
 	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB); err != nil {
-		return errors.Join(cyclone.Unavailable("another worker uses the engine's data: %v", err), lock.Close())
+		return errors.Join(errDataTaken, err, lock.Close())
 	}
-	e.lock = lock // until the end of the process
+	e.lock = lock
 	mark := filepath.Join(e.Root, engineMark)
 	text, err := os.ReadFile(mark)
 	good := err == nil && json.Unmarshal(text, &e.mark) == nil && e.mark.good(e.version())
@@ -89,6 +93,17 @@ func (e *Engine) claimData() error {
 		e.mark = dataMark{}
 	}
 	return e.wipe(good)
+}
+
+// leaveData lets another worker have the engine's data.
+func (e *Engine) leaveData() {
+	if e.lock == nil {
+		return
+	}
+	// Only ever locked. Closing alone would leave the lock with a child that
+	// is being started.
+	_ = errors.Join(syscall.Flock(int(e.lock.Fd()), syscall.LOCK_UN), e.lock.Close())
+	e.lock = nil
 }
 
 // wipe moves the data away and removes them in the background, with what

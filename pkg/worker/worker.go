@@ -81,6 +81,9 @@ func (s *startup) wait(ctx context.Context) error {
 func (w *Worker) Run(ctx context.Context) error {
 	defer w.Engine.Stop()
 	early := w.Engine.Prepare()
+	if errors.Is(early, errDataTaken) {
+		return early // the event is handled by another worker
+	}
 	config, err := w.Server.Engine(ctx)
 	if err != nil {
 		return err

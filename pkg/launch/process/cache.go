@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"cyclone/pkg/cachedir"
 	"cyclone/pkg/cyclone"
@@ -35,10 +36,9 @@ func (l *Launcher) Caches(context.Context) ([]cyclone.Cache, error) {
 	var found []cyclone.Cache
 	for _, dir := range dirs {
 		project, number := filepath.Base(filepath.Dir(dir)), filepath.Base(dir)
-		// Without a number it is of no epoch, and so of none that is used.
 		epoch, err := strconv.ParseInt(number, 10, 64)
 		if err != nil {
-			epoch = -1
+			continue // nothing of ours
 		}
 		c := cyclone.Cache{ID: project + "/" + number, Project: cyclone.ProjectName(project), Kind: cyclone.CachePaths, Epoch: epoch}
 		if c.Size, c.UsedAt, c.InUse, err = cachedir.Usage(dir); err != nil {
@@ -56,11 +56,11 @@ func (l *Launcher) Caches(context.Context) ([]cyclone.Cache, error) {
 // RemoveCache removes one of the folders that Caches lists. ErrConflict while
 // a worker uses it; one that is gone is no error.
 func (l *Launcher) RemoveCache(_ context.Context, id string) error {
-	project, number := filepath.Split(id)
-	if !cyclone.ValidName(filepath.Base(project)) || filepath.Join(filepath.Base(project), filepath.Base(number)) != filepath.Clean(id) || number == ".." {
+	project, number, _ := strings.Cut(id, "/")
+	if _, err := strconv.ParseInt(number, 10, 64); err != nil || !cyclone.ValidName(project) {
 		return cyclone.Invalid("cache", "%q names none", id)
 	}
-	dir := filepath.Join(l.Dir, cachesDir, id)
+	dir := filepath.Join(l.Dir, cachesDir, project, number)
 	if err := cachedir.Remove(dir); err != nil {
 		return err
 	}
