@@ -35,7 +35,7 @@ func main() {
 	flag.StringVar(&b.cache, "cache", "", "folder that outlives the measurements")
 	flag.StringVar(&b.kubeapi, "kubeapi", "", "the Kubernetes API server")
 	flag.StringVar(&b.mongo, "mongo", "", "what stands in for MongoDB")
-	flag.StringVar(&b.only, "only", "", "measure these alone: cold,lines,hook,stages,big,faults,run")
+	flag.StringVar(&b.only, "only", "", "measure these alone: cold,lines,hook,stages,big,faults,run,cache")
 	flag.IntVar(&b.coldRounds, "cold-rounds", 9, "how often the cold start is measured")
 	flag.IntVar(&b.stageRounds, "stage-rounds", 3, "how often the five stages are measured")
 	flag.IntVar(&b.lineRounds, "line-rounds", 3, "how often the million lines are measured")
@@ -92,7 +92,7 @@ type part struct {
 
 // parts are the measurements that are wanted.
 func (b *bench) parts() ([]part, error) {
-	all := []part{{"cold", b.cold}, {"lines", b.lines}, {"hook", b.hook}, {"stages", b.stages}, {"big", b.big}, {"faults", b.faults}, {"run", b.localRun}}
+	all := []part{{"cold", b.cold}, {"lines", b.lines}, {"hook", b.hook}, {"stages", b.stages}, {"big", b.big}, {"faults", b.faults}, {"run", b.localRun}, {"cache", b.caches}}
 	if b.only == "" {
 		return all, nil
 	}
