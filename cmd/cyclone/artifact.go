@@ -30,16 +30,9 @@ func (a *app) artifactList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			i := o.Value
-			rows = append(rows, []string{i.Path, space(cyclone.Size(i.Size)), place(cyclone.TestCase{Stage: i.Stage, Step: i.Step}), clock(i.CreatedAt)})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("PATH SIZE STEP CREATED", rows)
+		return printList(a, list, "PATH SIZE STEP CREATED", func(i *client.Artifact) []string {
+			return []string{i.Path, space(cyclone.Size(i.Size)), place(cyclone.TestCase{Stage: i.Stage, Step: i.Step}), clock(i.CreatedAt)}
+		})
 	})
 	return c
 }

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"fmt"
-
 	"github.com/spf13/cobra"
 
 	"cyclone/pkg/client"
@@ -27,19 +25,17 @@ func (a *app) cacheShow() *cobra.Command {
 		if a.json {
 			return a.printJSON(list)
 		}
-		var rows [][]string
-		for _, o := range list.Items {
-			i, use := o.Value, "no"
+		err = printList(a, list.List, "NODE KIND SIZE LAST-USED IN-USE", func(i *client.NodeCache) []string {
+			use := "no"
 			if i.InUse {
 				use = "yes"
 			}
-			rows = append(rows, []string{i.Node, string(i.Kind), space(cyclone.Size(i.Size)), clock(i.UsedAt), use})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		if err := a.table("NODE KIND SIZE LAST-USED IN-USE", rows); err != nil {
+			return []string{i.Node, string(i.Kind), space(cyclone.Size(i.Size)), clock(i.UsedAt), use}
+		})
+		if err != nil {
 			return err
 		}
-		return a.printf("\n%s\n", fmt.Sprintf("%s in all", space(cyclone.Size(list.Size))))
+		return a.printf("\n%s in all\n", space(cyclone.Size(list.Size)))
 	})
 	return c
 }

@@ -68,16 +68,9 @@ func (a *app) clusterList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			v := o.Value
-			rows = append(rows, []string{string(v.Name), v.Host, orAll(v.Namespaces), orAll(v.Projects), v.Description})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("NAME HOST NAMESPACES PROJECTS DESCRIPTION", rows)
+		return printList(a, list, "NAME HOST NAMESPACES PROJECTS DESCRIPTION", func(v *cyclone.Cluster) []string {
+			return []string{string(v.Name), v.Host, orAll(v.Namespaces), orAll(v.Projects), v.Description}
+		})
 	})
 	return c
 }

@@ -25,16 +25,9 @@ func (a *app) deliveryList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			d := &o.Value
-			rows = append(rows, []string{string(d.ID), d.Kind, stateOf(d), clock(d.ReceivedAt), fmt.Sprint(d.Attempts), clockOf(d.NextAt), cameOf(d)})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("ID KIND STATE RECEIVED FAILED NEXT RESULT", rows)
+		return printList(a, list, "ID KIND STATE RECEIVED FAILED NEXT RESULT", func(d *cyclone.Delivery) []string {
+			return []string{string(d.ID), d.Kind, stateOf(d), clock(d.ReceivedAt), fmt.Sprint(d.Attempts), clockOf(d.NextAt), cameOf(d)}
+		})
 	})
 	return c
 }

@@ -106,19 +106,12 @@ func (a *app) eventList() *cobra.Command {
 }
 
 func (a *app) showEvents(list client.EventList) error {
-	if a.json {
-		return a.printJSON(list)
-	}
-	var rows [][]string
-	for _, o := range list.Items {
-		e := &o.Value
-		rows = append(rows, []string{
+	return printList(a, list, "ID PROJECT NUMBER STATUS TRIGGER SOURCE COMMIT TOOK CREATED MESSAGE", func(e *cyclone.Event) []string {
+		return []string{
 			string(e.ID), string(e.Project), fmt.Sprint(e.Number), string(e.Status), string(e.Trigger.Kind), e.Source(),
 			e.Commit.ShortSHA(), took(e.StartedAt, e.FinishedAt), clock(e.CreatedAt), firstLine(e.Commit.Message),
-		})
-	}
-	a.more(len(list.Items), list.Total, list.Next)
-	return a.table("ID PROJECT NUMBER STATUS TRIGGER SOURCE COMMIT TOOK CREATED MESSAGE", rows)
+		}
+	})
 }
 
 func (a *app) eventApprove() *cobra.Command {

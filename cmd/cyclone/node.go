@@ -27,16 +27,9 @@ func (a *app) nodeList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			n := &o.Value
-			rows = append(rows, []string{n.Name, n.Kind, nodeState(n), running(n), free(n.Disk), n.Server, clock(n.SeenAt), n.Reason})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("NAME KIND STATE RUNNING FREE SERVER SEEN REASON", rows)
+		return printList(a, list, "NAME KIND STATE RUNNING FREE SERVER SEEN REASON", func(n *client.Node) []string {
+			return []string{n.Name, n.Kind, nodeState(n), running(n), free(n.Disk), n.Server, clock(n.SeenAt), n.Reason}
+		})
 	})
 	return c
 }
@@ -140,19 +133,12 @@ func (a *app) workerList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			w := &o.Value
-			rows = append(rows, []string{
+		return printList(a, list, "ID NODE PROJECT NUMBER EVENT ATTEMPT STARTED SEEN LEASE", func(w *client.RunningWorker) []string {
+			return []string{
 				string(w.ID), w.Node, string(w.Project), fmt.Sprint(w.Number), string(w.Event), fmt.Sprint(w.Attempt),
 				clockOf(w.StartedAt), clockOf(w.LastSeen), clock(w.LeaseUntil),
-			})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("ID NODE PROJECT NUMBER EVENT ATTEMPT STARTED SEEN LEASE", rows)
+			}
+		})
 	})
 	return c
 }

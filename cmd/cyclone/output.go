@@ -8,6 +8,9 @@ import (
 	"text/tabwriter"
 	"time"
 	"unicode"
+
+	"cyclone/pkg/client"
+	"cyclone/pkg/cyclone"
 )
 
 func (a *app) printf(format string, args ...any) error {
@@ -61,6 +64,20 @@ func (a *app) facts(pairs ...string) error {
 		}
 	}
 	return nil
+}
+
+// printList prints a page of a list: a row for each thing below the heads, or
+// the server's own JSON.
+func printList[T any](a *app, list cyclone.List[client.Object[T]], heads string, row func(*T) []string) error {
+	if a.json {
+		return a.printJSON(list)
+	}
+	rows := make([][]string, len(list.Items))
+	for i := range list.Items {
+		rows[i] = row(&list.Items[i].Value)
+	}
+	a.more(len(list.Items), list.Total, list.Next)
+	return a.table(heads, rows)
 }
 
 // more says on the side that a list goes on.

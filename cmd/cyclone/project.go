@@ -164,16 +164,9 @@ func (a *app) projectList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
-			p := o.Value
-			rows = append(rows, []string{string(p.Name), p.Repository.Type, p.Repository.URL, p.Owner, p.Visibility, p.Description})
-		}
-		a.more(len(list.Items), list.Total, list.Next)
-		return a.table("NAME TYPE REPOSITORY OWNER VISIBILITY DESCRIPTION", rows)
+		return printList(a, list, "NAME TYPE REPOSITORY OWNER VISIBILITY DESCRIPTION", func(p *client.Project) []string {
+			return []string{string(p.Name), p.Repository.Type, p.Repository.URL, p.Owner, p.Visibility, p.Description}
+		})
 	})
 	return c
 }

@@ -61,21 +61,16 @@ func (a *app) secretList() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if a.json {
-			return a.printJSON(list)
-		}
-		var rows [][]string
-		for _, o := range list.Items {
+		return printList(a, list, "NAME EVENTS MASKED UPDATED", func(v *cyclone.Secret) []string {
 			var kinds []string
-			for _, k := range o.Value.Events {
+			for _, k := range v.Events {
 				kinds = append(kinds, string(k))
 			}
 			if len(kinds) == 0 {
 				kinds = []string{"all but forks"}
 			}
-			rows = append(rows, []string{o.Value.Name, strings.Join(kinds, ","), fmt.Sprint(o.Value.Masked), clock(o.Value.UpdatedAt)})
-		}
-		return a.table("NAME EVENTS MASKED UPDATED", rows)
+			return []string{v.Name, strings.Join(kinds, ","), fmt.Sprint(v.Masked), clock(v.UpdatedAt)}
+		})
 	})
 	return c
 }
