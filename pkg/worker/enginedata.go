@@ -207,6 +207,10 @@ func (e *Engine) rest() error {
 	if !e.stopChildren() {
 		return errors.New("the engine had to be killed")
 	}
+	// The next engine makes its networks faster than it finds them again.
+	if err := os.RemoveAll(filepath.Join(e.Root, "network")); err != nil {
+		return err
+	}
 	e.mark.Version, e.mark.Boot = e.version(), bootID()
 	text, err := json.Marshal(e.mark)
 	if err != nil {
