@@ -24,6 +24,7 @@ pre_build:
   commands:
     - echo "counted $(cat /var/count/n 2>/dev/null || echo 0) $(cat made/n 2>/dev/null || echo 0)"
     - n=$(($(cat /var/count/n 2>/dev/null || echo 0) + 1)); echo $n >/var/count/n; echo $n >made/n
+    - echo "shown by $(grep ' /var/count ' /proc/mounts | cut -d' ' -f3)"
     - echo written; if [ -f slow ] && [ -z "$CYCLONE_PULL_REQUEST" ]; then sleep 300; fi
 build:
   context_dir: .
@@ -85,6 +86,9 @@ func TestForksReadCachesAndNeverWrite(t *testing.T) {
 		t.Fatalf("the event is not of a fork: %+v", o.PullRequest)
 	}
 	mustCount(t, o, "1", "2")
+	if got := after(t, o, "shown by "); got != "overlay" {
+		t.Errorf("a cache was copied: %s", got)
+	}
 	if strings.Contains(o.text(), "kept:") {
 		t.Errorf("the fork kept something:\n%s", o.text())
 	}
@@ -135,50 +139,64 @@ func TestTwoEventsAtOnceShareCaches(t *testing.T) {
 	}
 }
 
+const hushed = "hush-hush-0815-4711"
+
 // What an event leaves in its engine's data are layers, and nothing else that a
-// later event could see.
+// later event could see; nor a secret, wherever it was used.
 func TestEngineDataHoldNothingButLayers(t *testing.T) {
 	t.Parallel()
 	files := countingFiles()
-	files["secret-source-text"] = "here\n"
+	files["caicloud.yml"] = strings.Replace(strings.Replace(counting, "  push: false\n", "  push: false\n  secrets: [TOKEN]\n", 1),
+		"  cache: [", "  secrets: [TOKEN]\n  cache: [", 1)
+	files["Dockerfile"] = "FROM busybox:1\nRUN --mount=type=secret,id=TOKEN grep -q " + hushed[:4] + " /run/secrets/TOKEN\nCOPY made /made\n"
 	p := newProject(t, files, nil)
+	p.call("PUT", "/api/v1/projects/"+p.name+"/secrets/TOKEN", map[string]any{"value": hushed, "masked": true}, nil)
 	p.succeed(p.push())
 	names := p.volumes(cyclone.CacheEngine)
 	if len(names) != 1 {
 		t.Fatalf("volumes %q", names)
 	}
 	dir := docker(t, "volume", "inspect", "--format", "{{.Mountpoint}}", names[0])
-	for _, sub := range []string{"containers", "volumes"} {
-		entries, err := os.ReadDir(filepath.Join(dir, sub))
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, e := range entries {
-			if e.IsDir() {
-				t.Errorf("%s/%s is left", sub, e.Name())
-			}
-		}
-	}
-	if _, err := os.Stat(filepath.Join(dir, "cyclone")); err == nil {
-		t.Error("the worker's folder is left")
-	}
-	text, err := os.ReadFile(filepath.Join(dir, "image/overlay2/repositories.json"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	var stored struct{ Repositories map[string]any }
-	if err := json.Unmarshal(text, &stored); err != nil || len(stored.Repositories) != 1 {
-		t.Errorf("%v: images %s", err, text)
-	}
-	for name := range stored.Repositories {
-		if !strings.HasPrefix(name, "kept.cyclone.invalid/") {
-			t.Errorf("the image %s has its name", name)
+	p.onlyLayers(dir)
+	for _, place := range append(p.volumes(cyclone.CachePaths), names...) {
+		found, err := exec.Command("grep", "-rlF", hushed, docker(t, "volume", "inspect", "--format", "{{.Mountpoint}}", place)).Output()
+		if len(found) > 0 {
+			t.Errorf("%v: the secret is in %s", err, found)
 		}
 	}
 	// The next event has the layers: nothing is downloaded, nothing built again.
 	o := p.succeed(p.push())
 	if strings.Contains(o.text(), "Downloading") || strings.Contains(o.text(), "Pull complete") {
 		t.Errorf("the image came again:\n%s", o.text())
+	}
+}
+
+// onlyLayers looks through an engine's data folder.
+func (p *project) onlyLayers(dir string) {
+	p.t.Helper()
+	for _, sub := range []string{"containers", "volumes", "cyclone", "network"} {
+		entries, err := os.ReadDir(filepath.Join(dir, sub))
+		if err != nil && !os.IsNotExist(err) {
+			p.t.Fatal(err)
+		}
+		for _, e := range entries {
+			if e.IsDir() {
+				p.t.Errorf("%s/%s is left", sub, e.Name())
+			}
+		}
+	}
+	text, err := os.ReadFile(filepath.Join(dir, "image/overlay2/repositories.json"))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var stored struct{ Repositories map[string]any }
+	if err := json.Unmarshal(text, &stored); err != nil || len(stored.Repositories) != 1 {
+		p.t.Errorf("%v: images %s", err, text)
+	}
+	for name := range stored.Repositories {
+		if !strings.HasPrefix(name, "kept.cyclone.invalid/") {
+			p.t.Errorf("the image %s has its name", name)
+		}
 	}
 }
 
