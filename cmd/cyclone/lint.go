@@ -165,11 +165,19 @@ func (a *app) showProblems(name string, data []byte, problems []cyclone.Problem)
 	wrong := manifest.Errors(problems)
 	switch {
 	case wrong > 0:
-		verdict = paint(coloured, colourRed, fmt.Sprintf("%d errors, %d warnings", wrong, len(problems)-wrong))
+		verdict = paint(coloured, colourRed, several(wrong, "error")+", "+several(len(problems)-wrong, "warning"))
 	case len(problems) > 0:
-		verdict += fmt.Sprintf(", %d warnings", len(problems))
+		verdict += ", " + several(len(problems), "warning")
 	}
 	return a.printf("%s: %s\n", name, verdict)
+}
+
+// several is a number of things: "1 error", "2 errors".
+func several(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
 }
 
 // lintJSON prints what the API's lint answers; with several files each problem

@@ -95,7 +95,7 @@ func TestLintSeveralFiles(t *testing.T) {
 	first, second := put(t, wrong), put(t, warned)
 	code, out, _ := (&api{}).cli(t.Context(), "", "lint", first, second)
 	if code != 1 || !strings.Contains(out, first+":3:3: ") || !strings.Contains(out, second+":3:3: warning: ") ||
-		!strings.Contains(out, first+": 1 errors, 1 warnings\n") || !strings.Contains(out, second+": valid, 1 warnings\n") {
+		!strings.Contains(out, first+": 1 error, 1 warning\n") || !strings.Contains(out, second+": valid, 1 warning\n") {
 		t.Errorf("exit code %d\n%s", code, out)
 	}
 	var answer lintAnswer

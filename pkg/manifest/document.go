@@ -40,7 +40,7 @@ func (p *parser) load(data []byte) (*yaml.Node, bool) {
 // badBytes finds what makes a file no text at all.
 func badBytes(data []byte) (cyclone.Problem, bool) {
 	if len(data) > MaxSize { // before anything is done with so much
-		return textProblem("", 0, fmt.Sprintf("the file has %d bytes; at most %d are read", len(data), MaxSize),
+		return textProblem("", 0, fmt.Sprintf("the file is larger than %d bytes, which is the most that is read", MaxSize),
 			"move long scripts into files of the repository and call them"), true
 	}
 	text := string(data)
