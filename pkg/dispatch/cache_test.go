@@ -37,7 +37,7 @@ func (h *warehouse) RemoveCache(_ context.Context, id string) error {
 	}
 	size := h.kept[id].Size
 	delete(h.kept, id)
-	h.node.set(func(n *node) {
+	h.set(func(n *node) {
 		if n.disk != nil {
 			n.disk.Free += size
 		}
