@@ -62,6 +62,7 @@ func busy(m *metrics.Metrics) {
 	m.Claimed("local", 3*time.Second)
 	m.Claimed("local", -time.Second)
 	m.LaunchFailed("local")
+	m.Caches("local", 512<<20)
 	m.WorkerLost("local")
 	m.EventRetried("local")
 	for _, outcome := range []string{metrics.DeliveryAccepted, metrics.DeliveryAgain, metrics.DeliveryRejected, metrics.DeliveryRefused, metrics.DeliveryFailed, metrics.DeliveryParked} {
