@@ -99,6 +99,7 @@ func TestWhatIsCounted(t *testing.T) {
 	busy(m)
 	text := scrape(t, m, census{totals: cyclone.Totals{Pending: 7, Blocked: 1, Running: 2, Notices: 3, DeliveriesWaiting: 4, DeliveriesParked: 5}})
 	want := strings.Split(strings.TrimSpace(`
+cyclone_cache_bytes{node="local"} 5.36870912e+08
 cyclone_claims_total{node="local"} 2
 cyclone_deliveries_parked 5
 cyclone_deliveries_total{outcome="accepted",scm="github"} 1
