@@ -15,7 +15,7 @@ import (
 	"cyclone/pkg/cyclonetest"
 	"cyclone/pkg/httpapi"
 	"cyclone/pkg/livelog"
-	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/embeddedtest"
 	"cyclone/pkg/trigger"
 )
 
@@ -62,15 +62,7 @@ func memoryStore(t *testing.T) deliveryStore {
 }
 
 func embeddedStore(t *testing.T) deliveryStore {
-	s, err := embedded.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := embeddedtest.Open(t)
 	return withOrders(t, deliveryStore{s.Projects, s.Events, s.Deliveries})
 }
 

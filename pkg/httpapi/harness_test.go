@@ -22,6 +22,7 @@ import (
 	"cyclone/pkg/metrics"
 	"cyclone/pkg/seal"
 	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/embeddedtest"
 )
 
 const adminToken = "the-administrators-token"
@@ -43,15 +44,7 @@ type fixture struct {
 // newFixture starts a server; tweaks change it before it listens.
 func newFixture(t testing.TB, tweaks ...func(*httpapi.Server)) *fixture {
 	t.Helper()
-	store, err := embedded.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := store.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	store := embeddedtest.Open(t)
 	key, err := seal.NewKey()
 	if err != nil {
 		t.Fatal(err)

@@ -11,20 +11,14 @@ import (
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/livelog"
 	"cyclone/pkg/logchunk"
-	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/embeddedtest"
 )
 
 // onEmbedded puts a world on a real store.
 func onEmbedded(t *testing.T) *world {
 	t.Helper()
 	w := newWorld(t)
-	s, err := embedded.Open(t.Context(), t.TempDir())
-	w.must(err)
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := embeddedtest.Open(t)
 	w.Events, w.Queue, w.Projects, w.Logs = s.Events, s.Events, s.Projects, s.Logs
 	w.must(s.Projects.Create(t.Context(), w.project))
 	return w

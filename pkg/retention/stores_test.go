@@ -4,7 +4,7 @@ import (
 	"sync/atomic"
 	"testing"
 
-	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/embeddedtest"
 )
 
 // each runs a test on the store in memory and on a real one.
@@ -23,14 +23,6 @@ func each(t *testing.T, test func(t *testing.T, open func(*testing.T) stores)) {
 
 func onDisk(t *testing.T) stores {
 	t.Helper()
-	s, err := embedded.Open(t.Context(), t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := s.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	s := embeddedtest.Open(t)
 	return stores{s.Projects, s.Events, s.Logs, s.Files, s.Deliveries, new(atomic.Int64)}
 }

@@ -1,11 +1,10 @@
 package embedded_test
 
 import (
-	"os"
-	"path/filepath"
 	"testing"
 
 	"cyclone/pkg/store/embedded"
+	"cyclone/pkg/store/embeddedtest"
 	"cyclone/pkg/store/storetest"
 )
 
@@ -33,33 +32,7 @@ func parts(s *embedded.Store) storetest.Stores {
 }
 
 func TestContract(t *testing.T) {
-	// Making the tables takes longer than most of what is tested on them.
-	empty := emptyFile(t)
-	storetest.Run(t, func(t testing.TB) storetest.Stores {
-		dir := t.TempDir()
-		if err := os.WriteFile(filepath.Join(dir, "cyclone.db"), empty, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		return parts(open(t, dir))
-	})
-}
-
-// emptyFile is what a store that was opened for the first time leaves.
-func emptyFile(t *testing.T) []byte {
-	t.Helper()
-	dir := t.TempDir()
-	s, err := embedded.Open(t.Context(), dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := s.Close(); err != nil {
-		t.Fatal(err)
-	}
-	file, err := os.ReadFile(filepath.Join(dir, "cyclone.db"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return file
+	storetest.Run(t, func(t testing.TB) storetest.Stores { return parts(embeddedtest.Open(t)) })
 }
 
 func BenchmarkStore(b *testing.B) {
