@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // The five kinds of error. Wrap them with %w behind "verb object:"; httpapi
@@ -43,6 +44,30 @@ func Forbidden(format string, args ...any) error {
 // Unavailable returns an ErrUnavailable whose whole text is the formatted message.
 func Unavailable(format string, args ...any) error {
 	return &kindError{ErrUnavailable, fmt.Sprintf(format, args...)}
+}
+
+// laterError is an ErrUnavailable of which is known when to try again.
+type laterError struct {
+	error
+	after time.Duration
+}
+
+func (e *laterError) Unwrap() error { return e.error }
+
+// UnavailableFor is Unavailable with the time after which another try makes
+// sense, as a forge's Retry-After says it.
+func UnavailableFor(after time.Duration, format string, args ...any) error {
+	return &laterError{Unavailable(format, args...), after}
+}
+
+// RetryAfter is how long to wait before trying again what failed with err; 0
+// when nothing is known of it.
+func RetryAfter(err error) time.Duration {
+	var later *laterError
+	if errors.As(err, &later) {
+		return later.after
+	}
+	return 0
 }
 
 // FieldProblem says what is wrong with one field of an input.

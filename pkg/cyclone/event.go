@@ -2,6 +2,7 @@ package cyclone
 
 import (
 	"context"
+	"strings"
 	"time"
 )
 
@@ -71,18 +72,26 @@ type Trigger struct {
 	Parent   EventID     `json:"parent"` // of a rerun
 	// From is the stage at which a rerun begins; empty for the first.
 	From Stage `json:"from,omitempty"`
+	// Via is ViaPoll or ViaMissed when no webhook told of it.
+	Via string `json:"via,omitempty"`
 }
 
 // Commit is the source an event is about.
 type Commit struct {
-	SHA     string `json:"sha"`
+	SHA     string `json:"sha"` // a git hash, or r<number> of Subversion
 	Message string `json:"message"`
 	Author  string `json:"author"` // "Alice <a@example.com>"
 	URL     string `json:"url"`
 }
 
-// ShortSHA is the first seven characters of the commit's hash.
-func (c Commit) ShortSHA() string { return c.SHA[:min(7, len(c.SHA))] }
+// ShortSHA is the first seven characters of the commit's hash, or the whole of
+// a Subversion revision ("r12345678").
+func (c Commit) ShortSHA() string {
+	if strings.HasPrefix(c.SHA, "r") {
+		return c.SHA
+	}
+	return c.SHA[:min(7, len(c.SHA))]
+}
 
 // PullRequest is the pull (or merge) request an event is about.
 type PullRequest struct {
@@ -201,8 +210,12 @@ type Run struct {
 	// Changed are the paths that it touched, nil when unknown.
 	Before  string   `json:"before,omitempty"`
 	Changed []string `json:"changed,omitempty"`
-	// Notices are the things still to be told after the final status.
+	// Notices are the things still to be told: most of them after the final
+	// status, what stands at the forge also before.
 	Notices []Notice `json:"notices,omitempty"`
+	// Told is what the forge is to be told of, or was, the last time: a change
+	// of it makes the notices of the forge due again.
+	Told string `json:"told,omitempty"`
 	// Origin is the kind of the event that a chain of reruns began with;
 	// empty for an event that is no rerun. See Event.Origin.
 	Origin TriggerKind `json:"origin,omitempty"`
@@ -223,15 +236,17 @@ type Run struct {
 	PendingSince *time.Time `json:"pendingSince,omitempty"`
 }
 
-// Names of notices: NoticeMail mails the summary, NoticeStatus sets the
-// result beside the commit at its forge.
+// Names of notices: NoticeMail mails the summary, NoticeStatus sets how far
+// the event is beside the commit at its forge, NoticeComment keeps the comment
+// on its pull request.
 const (
-	NoticeMail   = "mail"
-	NoticeStatus = "status"
+	NoticeMail    = "mail"
+	NoticeStatus  = "status"
+	NoticeComment = "comment"
 )
 
-// Notice is one thing to be told about a final event: told once, retried on
-// its own, undoing nothing when it fails.
+// Notice is one thing to be told about an event: told once (the forge's: once
+// for each change), retried on its own, undoing nothing when it fails.
 type Notice struct {
 	Name     string    `json:"name"` // "mail", "release", ...
 	Done     bool      `json:"done"`
@@ -333,7 +348,7 @@ type Queue interface {
 	Renew(ctx context.Context, f Fence, until time.Time) (*Event, error)
 	// Running returns every running event.
 	Running(ctx context.Context) ([]*Event, error)
-	// NoticesDue returns final events with an undone notice whose time has
-	// come, at most limit of them.
+	// NoticesDue returns events, also such as are not over, with an undone
+	// notice whose time has come, at most limit of them.
 	NoticesDue(ctx context.Context, now time.Time, limit int) ([]*Event, error)
 }

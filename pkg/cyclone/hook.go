@@ -9,7 +9,7 @@ import (
 // Hook is a forge's webhook delivery after parsing: the only thing a driver
 // in scm produces. What the forge did not say is zero.
 type Hook struct {
-	Kind   TriggerKind // KindPush, KindTag, KindRelease or KindPullRequest; empty when Ignored
+	Kind   TriggerKind // KindPush, KindTag, KindRelease, KindPullRequest or KindComment; empty when Ignored
 	Action HookAction
 	// Ignored says why the delivery starts nothing ("ping", "branch deleted").
 	Ignored string
@@ -26,7 +26,32 @@ type Hook struct {
 	Before string
 	// Changed are the paths the push touched; nil when unknown or cut off.
 	Changed []string
+	// Committer is the e-mail address of who committed Commit, as far as known.
+	Committer string
+	// Comment is what somebody asked for in a comment on PullRequest, of which
+	// then only the number need be known; only of KindComment.
+	Comment CommentCommand
+	// Via says how it was noticed when no delivery told: ViaPoll or ViaMissed.
+	Via string
 }
+
+// CommentCommand is what a comment on a pull request asks for.
+type CommentCommand string
+
+// The commands: CommentTest runs the pull request's head, CommentRetest runs
+// again what failed.
+const (
+	CommentTest   CommentCommand = "test"
+	CommentRetest CommentCommand = "retest"
+)
+
+// How an event was noticed, other than by a webhook: ViaPoll by polling the
+// repository, ViaMissed by the daily comparison of heads, which means that a
+// webhook did not arrive.
+const (
+	ViaPoll   = "poll"
+	ViaMissed = "missed"
+)
 
 // HookAction says what a hook asks for.
 type HookAction string
@@ -51,15 +76,18 @@ type Forge interface {
 
 // Delivery is a forge's call as it arrived, kept under the forge's own id.
 type Delivery struct {
-	ID         DeliveryID  `json:"id"`
-	SCM        string      `json:"scm"`
-	Project    ProjectName `json:"project"`
-	Kind       string      `json:"kind"` // the forge's name of it: "push", "Merge Request Hook"
-	ReceivedAt time.Time   `json:"receivedAt"`
-	HandledAt  *time.Time  `json:"handledAt,omitempty"`
-	Events     []EventID   `json:"events"`
-	Ignored    string      `json:"ignored"` // why it started nothing
-	Error      string      `json:"error"`   // why it could not be handled
+	ID      DeliveryID  `json:"id"`
+	SCM     string      `json:"scm"`
+	Project ProjectName `json:"project"`
+	Kind    string      `json:"kind"` // the forge's name of it: "push", "Merge Request Hook"
+	// Ref and Commit are what it was about, once it was handled.
+	Ref        string     `json:"ref,omitempty"`
+	Commit     string     `json:"commit,omitempty"`
+	ReceivedAt time.Time  `json:"receivedAt"`
+	HandledAt  *time.Time `json:"handledAt,omitempty"`
+	Events     []EventID  `json:"events"`
+	Ignored    string     `json:"ignored"` // why it started nothing
+	Error      string     `json:"error"`   // why it could not be handled
 	// Attempts counts the failed attempts at handling it; NextAt is when the
 	// next one is due (nil: at once). ParkedAt is set when it was given up: it
 	// then waits for somebody to redeliver it, and blocks nobody.
@@ -100,6 +128,18 @@ type CloneSpec struct {
 	Username   string
 	Password   string // handed to git through a helper, never on a command line
 	Submodules bool
+	// HostKeys are the only keys of the ssh host that are trusted, as
+	// known_hosts has them without the host ("ssh-ed25519 AAAA..."). Without
+	// any, the first key that is seen is trusted and told to Learned.
+	HostKeys []string
+	Learned  func(hostKeys []string)
+	// Patience is how long a ref or commit that is not there yet is waited for:
+	// forges tell of a push before all of their servers show it.
+	Patience time.Duration
+	// Merge checks out the forge's merge of a pull request into its target
+	// instead of SHA, which must be one of its parents; Ref is then the ref of
+	// the merge (refs/pull/7/merge).
+	Merge bool
 }
 
 // Cloner checks a commit out.

@@ -40,8 +40,11 @@ type Job struct {
 	// LastLine is the last line the server has; the worker goes on after it.
 	LastLine int64 `json:"lastLine"`
 
-	CloneUsername string `json:"cloneUsername,omitempty"`
-	ClonePassword string `json:"clonePassword,omitempty"`
+	// Patience is how long the clone waits for a commit that the forge does
+	// not show yet.
+	Patience      Duration `json:"patience,omitempty"`
+	CloneUsername string   `json:"cloneUsername,omitempty"`
+	ClonePassword string   `json:"clonePassword,omitempty"`
 	// Secrets are the project secrets that this event may see, by name.
 	Secrets map[string]JobSecret `json:"secrets,omitempty"`
 	// Registries are credentials by registry host.
@@ -83,11 +86,13 @@ type RegistryAuth struct {
 // Report is what a worker tells while it works: always the whole state, so
 // that a report that arrives twice or late does no harm.
 type Report struct {
-	Commit      Commit       `json:"commit"`
-	Version     string       `json:"version"`
-	Image       Image        `json:"image"`
-	Images      []BuildImage `json:"images,omitempty"`
-	Config      []byte       `json:"config,omitempty"`
+	Commit  Commit       `json:"commit"`
+	Version string       `json:"version"`
+	Image   Image        `json:"image"`
+	Images  []BuildImage `json:"images,omitempty"`
+	Config  []byte       `json:"config,omitempty"`
+	// HostKeys are those of the repository's ssh host, seen for the first time.
+	HostKeys    []string     `json:"hostKeys,omitempty"`
 	Problems    []Problem    `json:"problems,omitempty"`
 	Tests       *TestSummary `json:"tests,omitempty"`
 	Stages      []StageState `json:"stages"`

@@ -19,6 +19,10 @@ type Project struct {
 	Variables     map[string]string `json:"variables"`
 	Limits        Limits            `json:"limits"`
 
+	// Poll is how often the repository is looked at for pushes that no webhook
+	// tells of; 0 is never.
+	Poll Duration `json:"poll,omitempty"`
+
 	Retention        *Retention `json:"retention,omitempty"`
 	CancelSuperseded bool       `json:"cancelSuperseded"`
 	Trusted          bool       `json:"trusted"`
@@ -45,6 +49,12 @@ type Repository struct {
 	URL           string `json:"url"`  // without credentials
 	DefaultBranch string `json:"defaultBranch"`
 	Credential    string `json:"credential"` // name of a project secret
+	// Account is a forge account that was connected by OAuth ("github/alice"),
+	// whose token is used when there is no Credential.
+	Account string `json:"account,omitempty"`
+	// HostKeys are the keys of the ssh host that are trusted, as known_hosts
+	// has them ("ssh-ed25519 AAAA..."). Empty: the first one seen is kept here.
+	HostKeys []string `json:"hostKeys,omitempty"`
 }
 
 // Triggers says which deliveries become events. A nil part is off, but for
@@ -85,7 +95,10 @@ type PullRequestTrigger struct {
 	Enabled  bool     `json:"enabled"`
 	Approval string   `json:"approval,omitempty"`
 	Branches []string `json:"branches,omitempty"` // target branches
+	Paths    []string `json:"paths,omitempty"`
 	Stages   []Stage  `json:"stages,omitempty"`
+	// Merge runs the forge's merge with the target branch instead of the head.
+	Merge bool `json:"merge,omitempty"`
 }
 
 // CronTrigger starts an event at set times.
@@ -99,6 +112,7 @@ type CronTrigger struct {
 type Notifications struct {
 	Email    *EmailNotification    `json:"email,omitempty"`
 	Webhooks []WebhookNotification `json:"webhooks,omitempty"`
+	Comment  *CommentNotification  `json:"comment,omitempty"`
 }
 
 // When limits notices: always (default), failure, change (the first failure
@@ -123,6 +137,12 @@ type EmailNotification struct {
 type WebhookNotification struct {
 	URL  string `json:"url"`
 	When When   `json:"when,omitempty"`
+}
+
+// CommentNotification keeps a comment on the pull request with the table of
+// stages, edited in place.
+type CommentNotification struct {
+	Enabled bool `json:"enabled"`
 }
 
 // Limits bounds an event of the project. Zero values mean the server's own.
