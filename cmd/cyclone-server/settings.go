@@ -44,8 +44,13 @@ type settings struct {
 	smtpHost, smtpUsername, smtpPassword, smtpFrom, smtpTLS string
 	smtpPort                                                int
 
+	githubOAuth, gitlabOAuth oauthApp
+
 	logLevel, logFormat string
 }
+
+// oauthApp is an application that was registered at a forge.
+type oauthApp struct{ url, id, secret string }
 
 // read fills s from flags and environment; its error names every wrong value.
 func (s *settings) read(args []string, lookup func(string) (string, bool), out io.Writer) error {
@@ -56,6 +61,7 @@ func (s *settings) read(args []string, lookup func(string) (string, bool), out i
 	s.caches(set)
 	s.retention(set)
 	s.registries(set)
+	s.forges(set)
 	s.mail(set)
 	set.Check(s.consistent)
 	return set.Parse(args, out)
@@ -117,6 +123,17 @@ func (s *settings) registries(set *config.Set) {
 	set.Secret(&s.registryPassword, "registry-password", "its password")
 	set.Var("registry-mirror", "", "mirror of Docker Hub for workers", absoluteURL(&s.registryMirror))
 	set.List(&s.insecureRegistries, "insecure-registries", "registries that workers may reach over plain HTTP or with unknown certificates")
+}
+
+func (s *settings) forges(set *config.Set) {
+	for _, app := range []struct {
+		to         *oauthApp
+		name, home string
+	}{{&s.githubOAuth, "github", "https://github.com"}, {&s.gitlabOAuth, "gitlab", "https://gitlab.com"}} {
+		set.Text(&app.to.id, app.name+"-oauth-client-id", "", "client id of an OAuth app there, by which people connect their accounts")
+		set.Secret(&app.to.secret, app.name+"-oauth-client-secret", "its client secret")
+		set.Var(app.name+"-oauth-url", app.home, "the forge where that app is", absoluteURL(&app.to.url))
+	}
 }
 
 func (s *settings) mail(set *config.Set) {

@@ -69,6 +69,13 @@ func TestWrongSettings(t *testing.T) {
 worker-server-url: a worker's container has no such socket; leave it empty for the server's own, or write an http:// or https:// URL
 registry-username: needs registry and registry-password beside it
 smtp-from: is needed with smtp-host: who sends the mail?`},
+		{[]string{"--github-oauth-client-id=abc", "--gitlab-oauth-client-secret=hush", "--external-url=https://ci.example.com"},
+			`github-oauth-client-id: needs github-oauth-client-secret beside it, and the other way round
+gitlab-oauth-client-id: needs gitlab-oauth-client-secret beside it, and the other way round`},
+		{[]string{"--gitlab-oauth-client-id=abc", "--gitlab-oauth-client-secret=hush", "--gitlab-oauth-url=git.example.com"},
+			`--gitlab-oauth-url: "git.example.com" is not an http:// or https:// URL`},
+		{[]string{"--gitlab-oauth-client-id=abc", "--gitlab-oauth-client-secret=hush"},
+			`gitlab-oauth-client-id: needs external-url, to which the forge sends people back`},
 	}
 	for _, tt := range tests {
 		_, err := readSettings(tt.args...)

@@ -156,7 +156,25 @@ func (s *settings) consistent() error {
 	if s.smtpHost != "" && s.smtpFrom == "" {
 		wrong = append(wrong, errors.New("smtp-from: is needed with smtp-host: who sends the mail?"))
 	}
+	wrong = append(wrong, s.oauthProblems()...)
 	return errors.Join(wrong...)
+}
+
+// oauthProblems tells what lacks for people to come back from a forge.
+func (s *settings) oauthProblems() []error {
+	var wrong []error
+	for _, app := range []struct {
+		name string
+		oauthApp
+	}{{"github", s.githubOAuth}, {"gitlab", s.gitlabOAuth}} {
+		if (app.id == "") != (app.secret == "") {
+			wrong = append(wrong, fmt.Errorf("%s-oauth-client-id: needs %s-oauth-client-secret beside it, and the other way round", app.name, app.name))
+		}
+		if app.id != "" && s.externalURL == "" {
+			wrong = append(wrong, fmt.Errorf("%s-oauth-client-id: needs external-url, to which the forge sends people back", app.name))
+		}
+	}
+	return wrong
 }
 
 func absoluteURL(to *string) func(string) error {
