@@ -1,6 +1,7 @@
 package rest
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -9,9 +10,31 @@ import (
 	"cyclone/pkg/cyclone"
 )
 
+// refusal is an error of which the HTTP status is known.
+type refusal struct {
+	error
+	status int
+}
+
+func (r *refusal) Unwrap() error { return r.error }
+
+// Status is the HTTP status of the answer that became err; 0 when there was
+// none.
+func Status(err error) int {
+	var r *refusal
+	if errors.As(err, &r) {
+		return r.status
+	}
+	return 0
+}
+
 // refused turns an answer that is no success into an error that says what to
 // do about it.
 func (c *Client) refused(call Call, response *http.Response, token string) error {
+	return &refusal{c.judged(call, response, token), response.StatusCode}
+}
+
+func (c *Client) judged(call Call, response *http.Response, token string) error {
 	// Half of a reason is better than none.
 	text, _ := io.ReadAll(io.LimitReader(response.Body, maxRefusal))
 	raw := message(text)

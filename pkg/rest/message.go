@@ -97,3 +97,29 @@ func printable(r rune) rune {
 	}
 	return r
 }
+
+// HasMarker reports whether a comment has the marker on a line of its own; a
+// quotation of it does not count. None has an empty marker.
+func HasMarker(text, marker string) bool {
+	if marker == "" {
+		return false
+	}
+	for line := range strings.Lines(text) {
+		if strings.TrimSpace(line) == marker {
+			return true
+		}
+	}
+	return false
+}
+
+// Marked is a comment's text with the marker on a line of its own, cut to n
+// characters.
+func Marked(text, marker string, n int) string {
+	if all := []rune(text); len(all) > n {
+		text = string(all[:max(n-len(marker)-len("\n...\n"), 0)]) + "\n..."
+	}
+	if marker != "" && !HasMarker(text, marker) {
+		text += "\n" + marker
+	}
+	return text
+}

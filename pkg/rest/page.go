@@ -182,3 +182,13 @@ func All[F any](maxPages int, fetch func(Place) ([]F, *Answer, error)) (items []
 	}
 	return items, false, nil
 }
+
+// Named is a Lister.Keep that wants those whose name has query in it, in upper
+// or lower case; an empty query wants all.
+func Named[F any](query string, name func(F) string) func(F) bool {
+	if query == "" {
+		return nil
+	}
+	query = strings.ToLower(query)
+	return func(item F) bool { return strings.Contains(strings.ToLower(name(item)), query) }
+}

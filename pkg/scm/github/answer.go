@@ -42,6 +42,9 @@ func (p place) api() string {
 	case "github.com", "www.github.com", "ssh.github.com", "github.com:443":
 		return "https://api.github.com"
 	}
+	if strings.HasSuffix(strings.ToLower(p.host), ".ghe.com") {
+		return "https://api." + strings.ToLower(p.host) // an enterprise in GitHub's own cloud
+	}
 	return p.scheme + "://" + p.host + "/api/v3"
 }
 
