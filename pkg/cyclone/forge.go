@@ -164,3 +164,19 @@ type Connection struct {
 	// Problems say what does not work and what to do; empty when all is well.
 	Problems []string `json:"problems"`
 }
+
+// Account is an account at a forge that somebody connected by OAuth, so that
+// projects can use its token.
+type Account struct {
+	ID    string `json:"id"` // "github/github.com/alice"
+	SCM   string `json:"scm"`
+	Host  string `json:"host"`
+	Login string `json:"login"` // at the forge
+	// Owner is the user of this server who connected it.
+	Owner     string    `json:"owner"`
+	CreatedAt time.Time `json:"createdAt"`
+	// ExpiresAt is when the token of now runs out; it is renewed before, unless
+	// Broken says why it cannot be. Nil when it lasts.
+	ExpiresAt *time.Time `json:"expiresAt,omitempty"`
+	Broken    string     `json:"broken,omitempty"`
+}
