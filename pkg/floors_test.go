@@ -24,7 +24,7 @@ var floors = map[string]int{
 	"pkg/scm/git": 2, "pkg/scm/github": 2, "pkg/store/embedded": 2, "pkg/store/mongo": 2, "pkg/trigger": 2, "pkg/worker": 2,
 
 	"pkg/cyclonetest": 3, "pkg/cyclonetest/kubestandin": 3, "pkg/cyclonetest/kubetest": 3,
-	"pkg/cyclonetest/chaos": 3, "pkg/cyclonetest/e2e": 3, "pkg/cyclonetest/testcert": 3, "pkg/cyclonetest/lab": 3, "pkg/scm/scmtest": 3, "pkg/store/embeddedtest": 3, "pkg/store/storetest": 3,
+	"pkg/cyclonetest/chaos": 3, "pkg/cyclonetest/e2e": 3, "pkg/cyclonetest/testcert": 3, "pkg/cyclonetest/fakeforge": 3, "pkg/cyclonetest/lab": 3, "pkg/scm/scmtest": 3, "pkg/store/embeddedtest": 3, "pkg/store/storetest": 3,
 
 	"pkg": 4, "cmd/cyclone": 4, "cmd/cyclone-server": 4, "cmd/cyclone-worker": 4, "scripts/bench": 4, "scripts/demo": 4,
 }
