@@ -1,7 +1,7 @@
 package fakeforge
 
 import (
-	"fmt"
+	"encoding/json"
 	"io"
 	"net/http"
 	"slices"
@@ -36,7 +36,11 @@ func Answer(status int, message string, headers ...string) Fault {
 	for pair := range slices.Chunk(headers, 2) {
 		h.Set(pair[0], pair[1])
 	}
-	return Fault{Status: status, Header: h, Body: fmt.Sprintf(`{"message":%q}`, message)}
+	body, err := json.Marshal(map[string]string{"message": message})
+	if err != nil {
+		return Fault{} // a string always marshals
+	}
+	return Fault{Status: status, Header: h, Body: string(body)}
 }
 
 // HTML is a fault that answers with a page, as proxies and login pages do.

@@ -3,52 +3,10 @@ package github
 import (
 	"encoding/json"
 	"net/http"
-	"net/url"
-	"regexp"
 	"strings"
 
 	"cyclone/pkg/cyclone"
 )
-
-// place is where a repository is on a GitHub.
-type place struct{ scheme, host, owner, name string }
-
-var (
-	scpLike = regexp.MustCompile(`^(?:[^@/]+@)?([^:/]+):(.*)$`)
-	segment = regexp.MustCompile(`^[A-Za-z0-9._-]+$`)
-)
-
-// placeOf reads a repository's URL: https, ssh, or as scp writes it.
-func placeOf(raw string) (place, bool) {
-	at, path := place{scheme: "https"}, ""
-	if u, err := url.Parse(raw); err == nil && u.Host != "" {
-		at.host, path = u.Hostname(), u.Path
-		// Ports of ssh and git say nothing about the API's.
-		if u.Scheme == "http" || u.Scheme == "https" {
-			at.scheme, at.host = u.Scheme, u.Host
-		}
-	} else if m := scpLike.FindStringSubmatch(raw); m != nil {
-		at.host, path = m[1], m[2]
-	}
-	path = strings.TrimSuffix(strings.Trim(path, "/"), ".git")
-	at.owner, at.name, _ = strings.Cut(path, "/")
-	fits := func(s string) bool { return segment.MatchString(s) && strings.Trim(s, ".") != "" }
-	return at, at.host != "" && fits(at.owner) && fits(at.name)
-}
-
-// api is the address of the API: GitHub's own, or a GitHub Enterprise Server's.
-func (p place) api() string {
-	switch strings.ToLower(p.host) {
-	case "github.com", "www.github.com", "ssh.github.com", "github.com:443":
-		return "https://api.github.com"
-	}
-	if strings.HasSuffix(strings.ToLower(p.host), ".ghe.com") {
-		return "https://api." + strings.ToLower(p.host) // an enterprise in GitHub's own cloud
-	}
-	return p.scheme + "://" + p.host + "/api/v3"
-}
-
-func (p place) String() string { return p.owner + "/" + p.name }
 
 // judge turns an answer into nothing or an error that says what to do.
 func judge(answer *http.Response, body []byte, p *cyclone.Project, at place) error {
