@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -39,6 +40,15 @@ func unprocessable(message string) error {
 	return &statusError{http.StatusUnprocessableEntity, "unprocessable", message}
 }
 
+// refusedError is 422 about one field of a request that is right in itself.
+type refusedError struct{ problem cyclone.FieldProblem }
+
+func refuseField(field, message string) error {
+	return &refusedError{cyclone.FieldProblem{Field: field, Message: message}}
+}
+
+func (e *refusedError) Error() string { return e.problem.Field + ": " + e.problem.Message }
+
 // retryAfter is how many seconds a caller should wait when something the
 // server needs is out of reach.
 const retryAfter = 5
@@ -57,10 +67,19 @@ func (s *Server) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	case http.StatusUnauthorized:
 		w.Header().Set("WWW-Authenticate", `Bearer realm="cyclone"`)
 	case http.StatusServiceUnavailable:
-		w.Header().Set("Retry-After", strconv.Itoa(retryAfter))
+		w.Header().Set("Retry-After", strconv.Itoa(secondsUntilRetry(err)))
 	}
 	detail.RequestID = requestID(r)
 	writeJSON(w, status, errorBody{detail})
+}
+
+// secondsUntilRetry is what a forge that takes no calls for a while said, or
+// the usual time.
+func secondsUntilRetry(err error) int {
+	if wait := cyclone.RetryAfter(err); wait > 0 {
+		return int((wait + time.Second - 1) / time.Second)
+	}
+	return retryAfter
 }
 
 // cause is what the log is told: the whole of it.
@@ -78,8 +97,11 @@ func cause(err error) error {
 
 func describe(err error) (int, errorDetail) {
 	var own *statusError
+	var refused *refusedError
 	var invalid *cyclone.InvalidError
 	switch {
+	case errors.As(err, &refused):
+		return http.StatusUnprocessableEntity, errorDetail{Code: "unprocessable", Message: err.Error(), Details: []cyclone.FieldProblem{refused.problem}}
 	case errors.As(err, &own):
 		return own.status, errorDetail{Code: own.code, Message: own.message}
 	case errors.As(err, &invalid):

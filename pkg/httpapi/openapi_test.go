@@ -114,6 +114,7 @@ func TestSchemasMatchTypes(t *testing.T) {
 		"StartRequest": cyclone.StartRequest{}, "StageState": cyclone.StageState{}, "Line": cyclone.Line{},
 		"Node": nodeAnswer{}, "RetentionReport": cyclone.RetentionReport{}, "Worker": workerAnswer{},
 		"Version": httpapi.Version{}, "Identity": httpapi.Identity{}, "Problem": cyclone.Problem{}, "File": cyclone.File{},
+		"Connection": cyclone.Connection{}, "Account": cyclone.Account{}, "RepositoryInfo": cyclone.RepositoryInfo{}, "RefInfo": cyclone.RefInfo{},
 		"Artifact": artifactAnswer{}, "Cache": cacheAnswer{}, "TestCase": cyclone.TestCase{}, "TestReport": cyclone.TestReport{},
 	} {
 		typed := typeFields("", reflect.TypeOf(v))
@@ -133,8 +134,17 @@ func TestSchemasMatchTypes(t *testing.T) {
 // projectAnswer is a project as the API shows it.
 type projectAnswer struct {
 	cyclone.Project
-	WebhookSecret string            `json:"webhookSecret"`
-	WebhookURLs   map[string]string `json:"webhookUrls"`
+	Repository    repositoryAnswer    `json:"repository"`
+	Connect       bool                `json:"connect"`
+	Connection    *cyclone.Connection `json:"connection"`
+	WebhookSecret string              `json:"webhookSecret"`
+	WebhookURLs   map[string]string   `json:"webhookUrls"`
+}
+
+// repositoryAnswer is a repository as the API takes it.
+type repositoryAnswer struct {
+	cyclone.Repository
+	Token string `json:"token"`
 }
 
 // nodeAnswer is a node as the API shows it.
@@ -196,7 +206,7 @@ func typeFields(path string, t reflect.Type) []string {
 		}
 	}
 	sort.Strings(all)
-	return all
+	return slices.Compact(all) // a field may hide an embedded one
 }
 
 func schemaFields(t *testing.T, d tree, path string, schema tree) []string {

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"errors"
 	"net/mail"
 	"net/url"
 	"path"
@@ -15,6 +16,7 @@ import (
 	"github.com/distribution/reference"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/schedule"
 )
 
 // projectChecks are all the rules of a project. Each notes what it finds; none
@@ -22,6 +24,8 @@ import (
 var projectChecks = []func(*cyclone.Project, *cyclone.InvalidError){
 	checkProjectNames,
 	checkRepository,
+	checkAccess,
+	checkPoll,
 	checkConfigFile,
 	checkImage,
 	checkVariables,
@@ -29,6 +33,7 @@ var projectChecks = []func(*cyclone.Project, *cyclone.InvalidError){
 	checkRequestTriggers,
 	checkCronTriggers,
 	checkNotifications,
+	checkComment,
 	checkLimits,
 	checkRetention,
 }
@@ -135,6 +140,7 @@ func checkRequestTriggers(p *cyclone.Project, bad *cyclone.InvalidError) {
 	if pr := p.Triggers.PullRequest; pr != nil {
 		checkOneOf("triggers.pullRequest.approval", pr.Approval, bad, "forks", "always", "never")
 		checkGlobs("triggers.pullRequest.branches", pr.Branches, bad)
+		checkGlobs("triggers.pullRequest.paths", pr.Paths, bad)
 		checkStages("triggers.pullRequest.stages", pr.Stages, bad)
 	}
 }
@@ -157,11 +163,11 @@ func checkStages(field string, stages []cyclone.Stage, bad *cyclone.InvalidError
 func checkCronTriggers(p *cyclone.Project, bad *cyclone.InvalidError) {
 	for i, cron := range p.Triggers.Cron {
 		at := "triggers.cron[" + strconv.Itoa(i) + "]"
-		if problem := cronProblem(cron.Schedule); problem != "" {
-			bad.Add(at+".schedule", "%s", problem)
-		}
-		if _, err := time.LoadLocation(cron.Timezone); err != nil || cron.Timezone == "Local" {
-			bad.Add(at+".timezone", "is not a known time zone; write for instance Asia/Shanghai")
+		var wrong *cyclone.InvalidError
+		if _, err := schedule.Parse(cron.Schedule, cron.Timezone); errors.As(err, &wrong) {
+			for _, f := range wrong.Fields {
+				bad.Add(at+"."+f.Field, "%s", f.Message)
+			}
 		}
 		if cron.Branch != "" && !validBranch(cron.Branch) {
 			bad.Add(at+".branch", "is not the name of a branch")

@@ -24,6 +24,7 @@ func (s *Server) deleteProject(w http.ResponseWriter, r *http.Request) error {
 	if err := s.awaitWorkers(r.Context(), p.Name); err != nil {
 		return err
 	}
+	s.detach(r, p) // while its token is still there
 	secrets, err := s.Secrets.List(r.Context(), p.Name)
 	if err != nil {
 		return fmt.Errorf("list secrets: %w", err)

@@ -19,8 +19,17 @@ import (
 // projectBody is a project in requests and answers. WebhookURLs and the times
 // are ours: what a request says of them is ignored, so that an answer can be
 // edited and sent back.
+//
+// Repository hides the one of Project, which has no token: what a request says
+// is taken over into it by complete.
 type projectBody struct {
 	cyclone.Project
+	Repository repositoryBody `json:"repository"`
+	// Connect set to false keeps a project with a token from being connected,
+	// set to true has one without a token connected too. Only in requests.
+	Connect *bool `json:"connect,omitempty"`
+	// Connection is in answers to what connected the project.
+	Connection *cyclone.Connection `json:"connection,omitempty"`
 	// WebhookSecret is taken from requests. Answers hold it once: in the
 	// answer to the creation, when it was made here.
 	WebhookSecret string            `json:"webhookSecret,omitempty"`
@@ -45,7 +54,7 @@ func (s *Server) findProject(ctx context.Context, name cyclone.ProjectName) (*cy
 }
 
 func (s *Server) projectView(p *cyclone.Project) projectBody {
-	view := projectBody{Project: *p, WebhookURLs: map[string]string{}}
+	view := projectBody{Project: *p, Repository: repositoryBody{Repository: p.Repository}, WebhookURLs: map[string]string{}}
 	if view.Variables == nil {
 		view.Variables = map[string]string{}
 	}
@@ -89,6 +98,9 @@ func (s *Server) createProject(w http.ResponseWriter, r *http.Request) error {
 	err := readJSON(w, r, &body)
 	p := &body.Project
 	err = allWrong(err, func() error { return s.complete(&body, actor(r)) })
+	if err == nil {
+		err = s.admissible(r, nil, &body)
+	}
 	if err != nil {
 		return err
 	}
@@ -103,13 +115,64 @@ func (s *Server) createProject(w http.ResponseWriter, r *http.Request) error {
 	p.CreatedAt = cyclone.Stamp(time.Now())
 	p.UpdatedAt, p.Revision = p.CreatedAt, 0
 	if err := s.Projects.Create(r.Context(), p); errors.Is(err, cyclone.ErrConflict) {
-		return cyclone.Conflict("project %q exists already", p.Name)
+		return taken(p.Name)
 	} else if err != nil {
 		return fmt.Errorf("create project: %w", err)
 	}
+	connection, err := s.attachNew(r, &body)
+	if err != nil {
+		return err
+	}
 	view := s.projectView(p)
-	view.WebhookSecret = made
+	view.WebhookSecret, view.Connection = made, connection
 	return created(w, "/api/v1/projects/"+string(p.Name), view)
+}
+
+// admissible refuses what only a look at the forge or at other things can find
+// wrong with a project. The repository is looked at when the request brings
+// what to reach it with.
+func (s *Server) admissible(r *http.Request, old *cyclone.Project, body *projectBody) error {
+	p := &body.Project
+	if err := possible(p); err != nil {
+		return err
+	}
+	if err := s.checkAccount(r, old, p); err != nil {
+		return err
+	}
+	if old == nil && body.wanted() {
+		// Create would find this too, but the forge need not be asked then.
+		if _, err := s.Projects.Find(r.Context(), p.Name); err == nil {
+			return taken(p.Name)
+		}
+	}
+	if body.Repository.Token != "" || old == nil && body.wanted() {
+		return s.examine(r, body)
+	}
+	return nil
+}
+
+func taken(name cyclone.ProjectName) error {
+	return cyclone.Conflict("project %q exists already", name)
+}
+
+// wanted reports whether a new project is to be connected at once: it brings
+// what to reach its repository with, or asks for it.
+func (b *projectBody) wanted() bool {
+	return b.Repository.Token != "" || b.Repository.Account != "" || b.Connect != nil && *b.Connect
+}
+
+// attachNew connects a project that was just created. A project whose token
+// cannot be stored does not stay.
+func (s *Server) attachNew(r *http.Request, body *projectBody) (*cyclone.Connection, error) {
+	if !body.wanted() {
+		return nil, nil
+	}
+	connection, err := s.attach(r, body)
+	if err != nil {
+		undo := s.Projects.Delete(context.WithoutCancel(r.Context()), body.Name)
+		return nil, errors.Join(err, undo)
+	}
+	return connection, nil
 }
 
 // newWebhookSecret makes the key that a forge signs its deliveries with.
@@ -131,8 +194,15 @@ func (s *Server) sealWebhookSecret(p *cyclone.Project, secret string) error {
 // complete fills in what a request left out and reports everything that is
 // wrong with the project then.
 func (s *Server) complete(body *projectBody, owner string) error {
+	body.Project.Repository = body.Repository.Repository
+	if body.Repository.Token != "" {
+		orElse(&body.Project.Repository.Credential, credentialSecret)
+	}
 	s.setDefaults(&body.Project, owner)
 	var bad cyclone.InvalidError
+	if len(body.Repository.Token) > maxSecret {
+		bad.Add("repository.token", "must be at most %d bytes long", maxSecret)
+	}
 	if len(body.WebhookSecret) > 1024 {
 		bad.Add("webhookSecret", "must be at most 1024 bytes long")
 	}
@@ -144,6 +214,9 @@ func (s *Server) setDefaults(p *cyclone.Project, owner string) {
 	orElse(&p.Owner, owner)
 	orElse(&p.Visibility, "private")
 	orElse(&p.ConfigFile, "caicloud.yml")
+	if p.Repository.Type == "svn" {
+		orElse(&p.Repository.DefaultBranch, "trunk")
+	}
 	orElse(&p.Repository.DefaultBranch, "main")
 	if p.Image == "" && cyclone.ValidName(string(p.Name)) {
 		p.Image = imageName(p.Name)
@@ -200,7 +273,7 @@ func (s *Server) patchProject(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.changeProject(w, r, func(p *cyclone.Project) (*projectBody, error) {
 		var body projectBody
-		tree, err := patched(projectBody{Project: *p}, patch)
+		tree, err := patched(projectBody{Project: *p, Repository: repositoryBody{Repository: p.Repository}}, patch)
 		if err != nil {
 			return nil, err
 		}
@@ -215,21 +288,40 @@ const writeAttempts = 5
 // it. An InvalidError of change does not end the search for what is wrong.
 func (s *Server) changeProject(w http.ResponseWriter, r *http.Request,
 	change func(*cyclone.Project) (*projectBody, error)) error {
+	old, body, err := s.replaced(r, change)
+	if err != nil {
+		return err
+	}
+	connection, err := s.reattach(r, old, body)
+	if err != nil {
+		return fmt.Errorf("connect changed project: %w", err)
+	}
+	view := s.projectView(&body.Project)
+	view.Connection = connection
+	return show(w, view)
+}
+
+// replaced writes what change makes of the project of the address, and returns
+// it with what it was before.
+func (s *Server) replaced(r *http.Request, change func(*cyclone.Project) (*projectBody, error)) (*cyclone.Project, *projectBody, error) {
 	for attempt := 1; ; attempt++ {
 		old, err := s.project(r)
 		if err != nil {
-			return err
+			return nil, nil, err
 		}
 		body, err := change(old)
 		if err := allWrong(err, func() error { return s.succeed(old, body) }); err != nil {
-			return err
+			return nil, nil, err
+		}
+		if err := s.admissible(r, old, body); err != nil {
+			return nil, nil, err
 		}
 		err = s.Projects.Replace(r.Context(), &body.Project)
 		if err == nil {
-			return show(w, s.projectView(&body.Project))
+			return old, body, nil
 		}
 		if !errors.Is(err, cyclone.ErrConflict) || attempt == writeAttempts {
-			return fmt.Errorf("save project: %w", err)
+			return nil, nil, fmt.Errorf("save project: %w", err)
 		}
 	}
 }

@@ -25,8 +25,9 @@ func (s *Server) router() http.Handler {
 	}
 	m := mux.NewRouter().SkipClean(true)
 	for _, path := range paths {
-		// What is called a path has folders.
-		m.Handle(strings.ReplaceAll(path, "{path}", "{path:.+}"), s.byMethod(methods[path]))
+		// What is called a path has folders, and an account's name has slashes.
+		pattern := strings.NewReplacer("{path}", "{path:.+}", "{account}", "{account:.+}").Replace(path)
+		m.Handle(pattern, s.byMethod(methods[path]))
 	}
 	m.NotFoundHandler = s.answer(func(_ http.ResponseWriter, r *http.Request) error {
 		return cyclone.NotFound("there is nothing at %s; /docs lists all addresses", clip(r.URL.Path, 200))

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/http"
@@ -80,34 +81,44 @@ func (s *Server) putSecret(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	old, err := s.secret(r)
-	missing := errors.Is(err, cyclone.ErrNotFound)
-	if err != nil && !missing {
-		return err
-	}
-	p, err := s.project(r) // also tells a missing project from a missing secret
+	p, err := s.project(r)
 	if err != nil {
 		return err
 	}
-	secret := &cyclone.Secret{Project: p.Name, Name: secretName(r), Events: body.Events,
-		Masked: body.Masked == nil || *body.Masked, UpdatedAt: cyclone.Stamp(time.Now())}
-	if secret.Events == nil {
-		secret.Events = []cyclone.TriggerKind{}
+	secret := &cyclone.Secret{Project: p.Name, Name: secretName(r), Events: body.Events, Masked: body.Masked == nil || *body.Masked}
+	fresh, err := s.storeSecret(r.Context(), secret, body.Value)
+	if err != nil {
+		return err
 	}
-	secret.CreatedAt = secret.UpdatedAt
-	if !missing {
-		secret.CreatedAt = old.CreatedAt
-	}
-	if secret.Value, err = s.Sealer.Seal(secret.Purpose(), []byte(body.Value)); err != nil {
-		return fmt.Errorf("seal secret: %w", err)
-	}
-	if err := s.Secrets.Put(r.Context(), secret); err != nil {
-		return fmt.Errorf("save secret: %w", err)
-	}
-	if missing {
+	if fresh {
 		return created(w, r.URL.EscapedPath(), secret)
 	}
 	return show(w, secret)
+}
+
+// storeSecret seals a value into a secret and stores it, over one of the same
+// name; it reports whether there was none.
+func (s *Server) storeSecret(ctx context.Context, secret *cyclone.Secret, value string) (fresh bool, err error) {
+	old, err := s.Secrets.Find(ctx, secret.Project, secret.Name)
+	fresh = errors.Is(err, cyclone.ErrNotFound)
+	if err != nil && !fresh {
+		return false, fmt.Errorf("find secret: %w", err)
+	}
+	secret.UpdatedAt = cyclone.Stamp(time.Now())
+	secret.CreatedAt = secret.UpdatedAt
+	if !fresh {
+		secret.CreatedAt = old.CreatedAt
+	}
+	if secret.Events == nil {
+		secret.Events = []cyclone.TriggerKind{}
+	}
+	if secret.Value, err = s.Sealer.Seal(secret.Purpose(), []byte(value)); err != nil {
+		return false, fmt.Errorf("seal secret: %w", err)
+	}
+	if err := s.Secrets.Put(ctx, secret); err != nil {
+		return false, fmt.Errorf("save secret: %w", err)
+	}
+	return fresh, nil
 }
 
 func (s *Server) deleteSecret(w http.ResponseWriter, r *http.Request) error {

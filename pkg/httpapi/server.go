@@ -48,6 +48,8 @@ type Server struct {
 	Nodes cyclone.NodeStore
 	// Wake tells the dispatcher that there may be something to do; optional.
 	Wake func()
+	// Connector connects projects with their forges; optional.
+	Connector connector
 	// Retention removes what is no longer kept; optional.
 	Retention retention
 	// Metrics and Census are what /metrics shows; optional.
