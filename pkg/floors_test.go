@@ -19,7 +19,7 @@ var floors = map[string]int{
 	"pkg/cachedir": 1, "pkg/config": 1, "pkg/disk": 1, "pkg/junit": 1, "pkg/livelog": 1, "pkg/lead": 1, "pkg/logchunk": 1, "pkg/metrics": 1, "pkg/manifest": 1, "pkg/mask": 1, "pkg/paging": 1, "pkg/schedule": 1, "pkg/rest": 1, "pkg/seal": 1,
 	"api": 1,
 
-	"pkg/client": 2, "pkg/connect": 2, "pkg/deploy/kubernetes": 2, "pkg/dispatch": 2, "pkg/engine/docker": 2, "pkg/httpapi": 2,
+	"pkg/client": 2, "pkg/cron": 2, "pkg/poll": 2, "pkg/connect": 2, "pkg/deploy/kubernetes": 2, "pkg/dispatch": 2, "pkg/engine/docker": 2, "pkg/httpapi": 2,
 	"pkg/launch/docker": 2, "pkg/launch/process": 2, "pkg/local": 2, "pkg/notify/mail": 2, "pkg/progress": 2, "pkg/retention": 2,
 	"pkg/scm/git": 2, "pkg/scm/github": 2, "pkg/store/embedded": 2, "pkg/store/mongo": 2, "pkg/trigger": 2, "pkg/worker": 2,
 

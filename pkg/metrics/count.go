@@ -14,7 +14,7 @@ import (
 const other = "other"
 
 // forges are the names that deliveries come under.
-var forges = []string{"github", "gitlab", "gitea", "git", "svn"}
+var forges = []string{"github", "gitlab", "gitea", "git", "svn", "poll"}
 
 func known[T ~string](all []T, v T) string {
 	if slices.Contains(all, v) {
@@ -103,6 +103,41 @@ const (
 func (m *Metrics) Notice(name, outcome string) {
 	if m != nil {
 		m.notices.WithLabelValues(name, outcome).Inc()
+	}
+}
+
+// Outcomes of slots of cron triggers.
+const (
+	SlotFired  = "fired"
+	SlotMissed = "missed" // passed over: a later one fired instead
+	SlotFailed = "failed" // an attempt at it failed; it is tried again
+)
+
+// CronSlot counts slots of cron triggers.
+func (m *Metrics) CronSlot(outcome string, n int) {
+	if m != nil && n > 0 {
+		m.slots.WithLabelValues(outcome).Add(float64(n))
+	}
+}
+
+// Outcomes of looks at repositories.
+const (
+	LookDone   = "done"
+	LookFailed = "failed"
+)
+
+// Look counts a look at the heads of a repository: cyclone.ViaPoll, or
+// cyclone.ViaMissed for the daily comparison.
+func (m *Metrics) Look(via, outcome string) {
+	if m != nil {
+		m.looks.WithLabelValues(via, outcome).Inc()
+	}
+}
+
+// Found counts branches and tags that such a look found changed.
+func (m *Metrics) Found(via string, n int) {
+	if m != nil && n > 0 {
+		m.found.WithLabelValues(via).Add(float64(n))
 	}
 }
 

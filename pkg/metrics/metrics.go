@@ -27,6 +27,7 @@ type Metrics struct {
 
 	created, finished, claims, launches, lost, retried *prometheus.CounterVec
 	deliveries, notices, removed                       *prometheus.CounterVec
+	slots, looks, found                                *prometheus.CounterVec
 	stages, store                                      *prometheus.HistogramVec
 	waited                                             prometheus.Observer
 	lines, bytes, storeErrors                          prometheus.Counter
@@ -43,6 +44,7 @@ func New() *Metrics {
 	m := &Metrics{registry: prometheus.NewRegistry()}
 	m.events()
 	m.work()
+	m.times()
 	m.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	return m
 }
@@ -92,6 +94,12 @@ func (m *Metrics) work() {
 	m.cacheBytes = m.gauges("cache_bytes", "What a node keeps between events, as of the last look at it.", "node")
 	m.diskFree = m.gauges("disk_free_bytes", "Free space, by place (a node, or the store).", "place")
 	m.diskTotal = m.gauges("disk_total_bytes", "Size of the file system, by place.", "place")
+}
+
+func (m *Metrics) times() {
+	m.slots = m.counters("cron_slots_total", "Slots of cron triggers, by outcome (fired, missed, failed).", "outcome")
+	m.looks = m.counters("repository_looks_total", "Looks at the heads of repositories, by why (poll, missed) and outcome (done, failed).", "via", "outcome")
+	m.found = m.counters("repository_changes_total", "Branches and tags found changed by looking, by why it was looked (poll, missed).", "via")
 }
 
 // Handler answers with all metrics. What census counts is asked for at each

@@ -73,6 +73,12 @@ func busy(m *metrics.Metrics) {
 	for _, outcome := range []string{metrics.NoticeDone, metrics.NoticeFailed, metrics.NoticeGaveUp} {
 		m.Notice(cyclone.NoticeMail, outcome)
 	}
+	m.CronSlot(metrics.SlotFired, 1)
+	m.CronSlot(metrics.SlotMissed, 41)
+	m.CronSlot(metrics.SlotFailed, 0)
+	m.Look(cyclone.ViaPoll, metrics.LookDone)
+	m.Look(cyclone.ViaMissed, metrics.LookFailed)
+	m.Found(cyclone.ViaMissed, 2)
 	m.LogStored(cyclone.Chunk{First: 1, Count: 40, Data: make([]byte, 1000)})
 	_ = m.Viewer() // stays
 	left := m.Viewer()
@@ -101,6 +107,8 @@ func TestWhatIsCounted(t *testing.T) {
 	want := strings.Split(strings.TrimSpace(`
 cyclone_cache_bytes{node="local"} 5.36870912e+08
 cyclone_claims_total{node="local"} 2
+cyclone_cron_slots_total{outcome="fired"} 1
+cyclone_cron_slots_total{outcome="missed"} 41
 cyclone_deliveries_parked 5
 cyclone_deliveries_total{outcome="accepted",scm="github"} 1
 cyclone_deliveries_total{outcome="again",scm="github"} 1
@@ -136,6 +144,9 @@ cyclone_notices_total{notice="mail",outcome="failed"} 1
 cyclone_notices_total{notice="mail",outcome="gave_up"} 1
 cyclone_outbox_events 3
 cyclone_queue_oldest_seconds 0
+cyclone_repository_changes_total{via="missed"} 2
+cyclone_repository_looks_total{outcome="done",via="poll"} 1
+cyclone_repository_looks_total{outcome="failed",via="missed"} 1
 cyclone_retention_removed_total{kind="deliveries"} 0
 cyclone_retention_removed_total{kind="events"} 3
 cyclone_retention_removed_total{kind="logs"} 2
