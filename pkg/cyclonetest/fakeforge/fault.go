@@ -16,6 +16,8 @@ type Fault struct {
 	// Times is how often it happens; 0 means until Heal.
 	Times int
 
+	// Reached gets a value, if it has room, when the fault begins.
+	Reached chan<- struct{}
 	// Wait holds the call back until the channel is closed; what else the fault
 	// says happens then, or the call goes its way when it says nothing else.
 	Wait <-chan struct{}
@@ -87,6 +89,12 @@ func (f *Forge) fault(method, path string) *Fault {
 
 // happen breaks a call; false means that the call is to go its way after all.
 func (fault *Fault) happen(w http.ResponseWriter, r *http.Request, closed <-chan struct{}) bool {
+	if fault.Reached != nil {
+		select {
+		case fault.Reached <- struct{}{}:
+		default:
+		}
+	}
 	if fault.Wait != nil {
 		select {
 		case <-fault.Wait:
