@@ -44,7 +44,7 @@ Exit codes: 0 done; 1 failed (the event did not succeed, the file has errors);
 	flags.StringVar(&a.token, "token", "", "token; better set CYCLONE_TOKEN, which other users do not see")
 	flags.BoolVar(&a.json, "json", false, "print the server's own JSON, for programs")
 	root.AddCommand(a.projectCommand(), a.eventCommand(), a.logsCommand(), a.artifactCommand(), a.reportCommand(), a.cacheCommand(), a.lintCommand(), a.fmtCommand(),
-		a.clusterCommand(), a.secretCommand(), a.deliveryCommand(),
+		a.clusterCommand(), a.secretCommand(), a.scmCommand(), a.deliveryCommand(),
 		a.nodeCommand(), a.workerCommand(), a.retentionCommand(), a.runCommand(), a.versionCommand())
 	root.InitDefaultCompletionCmd()
 	a.adoptCompletion(root)

@@ -1,5 +1,5 @@
 // Command cyclone is the command line client of a Cyclone server: projects,
-// events, logs, clusters, secrets, deliveries, nodes, workers, retention, and
+// events, logs, clusters, secrets, forges, deliveries, nodes, workers, retention, and
 // the check of a caicloud.yml, which needs no server. docs/cli.md describes it.
 package main
 

@@ -2,7 +2,6 @@ package main
 
 import (
 	"fmt"
-	"net/url"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -13,8 +12,8 @@ import (
 )
 
 func (a *app) projectCommand() *cobra.Command {
-	c := &cobra.Command{Use: "project", Short: "Create, list, show and delete projects", Args: cobra.NoArgs, RunE: a.group}
-	c.AddCommand(a.projectCreate(), a.projectList(), a.projectShow(), a.projectDelete())
+	c := &cobra.Command{Use: "project", Short: "Create, connect, list, show and delete projects", Args: cobra.NoArgs, RunE: a.group}
+	c.AddCommand(a.projectCreate(), a.projectConnect(), a.projectDisconnect(), a.projectList(), a.projectShow(), a.projectDelete())
 	return c
 }
 
@@ -22,9 +21,10 @@ func (a *app) projectCommand() *cobra.Command {
 var projectPaths = map[string]string{
 	"description": "description", "owner": "owner", "visibility": "visibility", "config-file": "configFile", "image": "image",
 	"type": "repository.type", "repository": "repository.url", "default-branch": "repository.defaultBranch", "credential": "repository.credential",
+	"account": "repository.account", "host-key": "repository.hostKeys", "connect": "connect", "poll": "poll", "comment": "notifications.comment.enabled",
 	"push-branch": "triggers.push.branches", "push-path": "triggers.push.paths", "no-push": "triggers.push.disabled",
 	"tag-pattern": "triggers.tag.patterns", "no-tag": "triggers.tag.disabled", "releases": "triggers.release.enabled",
-	"pull-requests": "triggers.pullRequest.enabled", "approval": "triggers.pullRequest.approval",
+	"pull-requests": "triggers.pullRequest.enabled", "pull-request-path": "triggers.pullRequest.paths", "merge": "triggers.pullRequest.merge", "approval": "triggers.pullRequest.approval",
 	"email": "notifications.email.recipients", "email-when": "notifications.email.when",
 	"timeout": "limits.timeout", "cpus": "limits.cpus", "memory": "limits.memory", "concurrency": "limits.concurrency",
 	"cancel-superseded": "cancelSuperseded", "trusted": "trusted", "webhook-secret": "webhookSecret",
@@ -32,21 +32,33 @@ var projectPaths = map[string]string{
 
 func (a *app) projectCreate() *cobra.Command {
 	var file string
+	var token tokenSource
 	var variables, crons, webhooks []string
 	c := &cobra.Command{
 		Use: "create [NAME]", Short: "Create a project", Args: cobra.MaximumNArgs(1),
-		Long: "Create a project from flags, from a JSON file as the API takes it, or both; flags win.",
-		Example: "  cyclone project create orders --repository https://github.com/acme/orders.git --email dev@example.com\n" +
+		Long: "Create a project from flags, from a JSON file as the API takes it, or both; flags\nwin. It is called like its repository when it gets no name.\n\n" +
+			"With the repository's token, from --token-file, --ask-token or " + tokenVariable + ",\nthe repository is checked first, the token is stored as a secret of the project,\n" +
+			"and the webhook is made.",
+		Example: "  cyclone project create --repo https://github.com/acme/orders.git --token-file token.txt\n" +
+			"  cyclone project create orders --repo https://github.com/acme/orders.git --email dev@example.com\n" +
 			"  cyclone project create -f orders.json",
 	}
 	projectFlags(c)
+	tokenFlags(c, &token)
 	f := c.Flags()
 	f.StringVarP(&file, "file", "f", "", "JSON to begin with, - for standard input")
 	f.StringArrayVar(&variables, "variable", nil, "NAME=value for every step; may be repeated")
 	f.StringArrayVar(&crons, "cron", nil, `schedule like "0 3 * * *" at which to run; may be repeated`)
 	f.StringArrayVar(&webhooks, "webhook", nil, "URL to post final events to; may be repeated")
 	c.RunE = a.calls(func(cmd *cobra.Command, c *client.Client, args []string) error {
+		if file == "-" && token.file == "-" {
+			return usage("standard input holds the project or the token, not both")
+		}
 		d, err := a.document(file)
+		if err != nil {
+			return err
+		}
+		given, err := a.repositoryToken(token)
 		if err != nil {
 			return err
 		}
@@ -57,8 +69,8 @@ func (a *app) projectCreate() *cobra.Command {
 		if err := d.lists(variables, crons, webhooks); err != nil {
 			return err
 		}
-		if d.text("repository.type") == "" && d.text("repository.url") != "" {
-			d.set("repository.type", guessType(d.text("repository.url")))
+		if err := d.complete(given); err != nil {
+			return err
 		}
 		p, err := c.CreateProject(cmd.Context(), d)
 		if err != nil {
@@ -80,7 +92,12 @@ func projectFlags(c *cobra.Command) {
 	f.String("repository", "", "URL of the repository, without credentials; --repo for short")
 	f.String("type", "", "github, gitlab, gitea, git or svn (default from the URL)")
 	f.String("default-branch", "", "the repository's default branch")
-	f.String("credential", "", "name of the project's secret to clone with")
+	f.String("credential", "", "name of the project's secret to reach the repository with (default repository, when a token is given)")
+	f.String("account", "", "connected account to reach the repository with: github/alice")
+	f.StringArray("host-key", nil, "public key of the ssh host to trust, as ssh-keyscan prints it behind the host; may be repeated")
+	f.Bool("connect", true, "make the webhook; --connect=false only checks and stores the token, --connect does it without a token too")
+	f.String("poll", "", "look at the repository for pushes so often: 5m")
+	f.Bool("comment", false, "keep a comment with the stages on each pull request")
 	f.String("description", "", "what it is, for people")
 	f.String("owner", "", "who is responsible")
 	f.String("visibility", "", "private or public")
@@ -93,6 +110,8 @@ func projectFlags(c *cobra.Command) {
 	f.Bool("no-tag", false, "do not build tags")
 	f.Bool("releases", false, "build published releases")
 	f.Bool("pull-requests", false, "build pull requests")
+	f.StringSlice("pull-request-path", nil, "glob of paths that a pull request must touch; may be repeated")
+	f.Bool("merge", false, "of pull requests build the merge with the target branch, not the head (github, gitlab)")
 	f.String("approval", "", "pull requests that wait for approval: forks, always or never")
 	f.StringSlice("email", nil, "who gets the summary; may be repeated")
 	f.String("email-when", "", "always, failure, change or never")
@@ -134,25 +153,6 @@ func objects(key string, values []string) []map[string]string {
 		list = append(list, map[string]string{key: v})
 	}
 	return list
-}
-
-// guessType names the forge of a URL where its host leaves no doubt.
-func guessType(repository string) string {
-	host := ""
-	if u, err := url.Parse(repository); err == nil && u.Host != "" {
-		host = u.Hostname()
-	} else if user, _, ok := strings.Cut(repository, ":"); ok {
-		host = user[strings.LastIndexByte(user, '@')+1:]
-	}
-	switch host {
-	case "github.com":
-		return "github"
-	case "gitlab.com":
-		return "gitlab"
-	case "gitea.com", "codeberg.org":
-		return "gitea"
-	}
-	return "git"
 }
 
 func (a *app) projectList() *cobra.Command {
@@ -203,9 +203,12 @@ func (a *app) showProject(o client.Object[client.Project]) error {
 			lines = append(lines, "Webhook", scm+" "+address)
 		}
 	}
+	if p.Poll > 0 {
+		lines = append(lines, "Poll", p.Poll.String())
+	}
 	// Shown once only: the server does not tell it again.
 	lines = append(lines, "Secret", p.WebhookSecret)
-	return a.facts(lines...)
+	return a.facts(append(lines, connectionFacts(p.Connection)...)...)
 }
 
 func (a *app) projectDelete() *cobra.Command {

@@ -19,6 +19,8 @@ type Project struct {
 	// made it.
 	WebhookSecret string            `json:"webhookSecret,omitempty"`
 	WebhookURLs   map[string]string `json:"webhookUrls"`
+	// Connection is in the answer to what connected the project.
+	Connection *cyclone.Connection `json:"connection,omitempty"`
 }
 
 // ClusterCheck is what came of asking a cluster.

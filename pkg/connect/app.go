@@ -31,10 +31,12 @@ type OAuthApp struct {
 var forgeForms = map[string]struct {
 	title, authorize, token string
 	scopes                  []string
+	header                  http.Header // of calls of the API
 }{
 	// The scope repo of GitHub includes statuses and webhooks.
-	"github": {"GitHub", "/login/oauth/authorize", "/login/oauth/access_token", []string{"repo"}},
-	"gitlab": {"GitLab", "/oauth/authorize", "/oauth/token", []string{"api"}},
+	"github": {"GitHub", "/login/oauth/authorize", "/login/oauth/access_token", []string{"repo"},
+		http.Header{"Accept": {"application/vnd.github+json"}, "X-Github-Api-Version": {"2022-11-28"}}},
+	"gitlab": {"GitLab", "/oauth/authorize", "/oauth/token", []string{"api"}, nil},
 }
 
 // String keeps the secret out of what is printed.
@@ -100,8 +102,27 @@ func (c *Connector) client() *http.Client {
 	if c.Client != nil {
 		own = *c.Client
 	}
+	own.Transport = polite{own.Transport}
 	own.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 	return &own
+}
+
+// polite asks for JSON, without which GitHub answers with a form, and says who
+// asks.
+type polite struct{ next http.RoundTripper }
+
+// RoundTrip sends a copy of the request with the headers.
+func (p polite) RoundTrip(r *http.Request) (*http.Response, error) {
+	next := p.next
+	if next == nil {
+		next = http.DefaultTransport
+	}
+	r = r.Clone(r.Context())
+	if r.Header.Get("Accept") == "" {
+		r.Header.Set("Accept", "application/json")
+	}
+	r.Header.Set("User-Agent", "cyclone")
+	return next.RoundTrip(r)
 }
 
 // problem tells what a forge said instead of giving a token: never its whole

@@ -158,7 +158,8 @@ func (c *Connector) whoami(ctx context.Context, app OAuthApp, token string) (str
 		Login    string `json:"login"`    // GitHub
 		Username string `json:"username"` // GitLab
 	}
-	api := &rest.Client{Forge: app.title(), Base: app.api(), Credential: cyclone.Credential{Username: tokenUser, Password: token}, HTTP: c.client()}
+	api := &rest.Client{Forge: app.title(), Base: app.api(), Credential: cyclone.Credential{Username: tokenUser, Password: token},
+		Header: forgeForms[app.SCM].header, HTTP: c.client()}
 	if _, err := api.Do(ctx, rest.Call{Path: "/user", Into: &who, Thing: "the token's account"}); err != nil {
 		return "", err
 	}

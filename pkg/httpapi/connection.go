@@ -11,7 +11,7 @@ import (
 )
 
 // forgeTimeout bounds what a request waits for a forge in all.
-const forgeTimeout = 40 * time.Second
+const forgeTimeout = 30 * time.Second
 
 // partingTimeout bounds what is tried at a forge for a project that leaves it.
 const partingTimeout = 10 * time.Second

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 
 	"github.com/gorilla/mux"
 
@@ -59,10 +60,14 @@ func (s *Server) listing(r *http.Request) (*listing, error) {
 	scm := mux.Vars(r)["scm"]
 	if project == "" {
 		a, err := s.account(r, l.account)
-		if err == nil && a.SCM != scm {
-			err = cyclone.Invalid("account", "is an account of %s, not of %s", a.SCM, clip(scm, 30))
+		if err != nil {
+			return nil, err
 		}
-		return l, err
+		if a.SCM != scm {
+			return nil, cyclone.Invalid("account", "is an account of %s, not of %s", a.SCM, clip(scm, 30))
+		}
+		l.account = a.ID
+		return l, nil
 	}
 	if l.project, err = s.findProject(r.Context(), cyclone.ProjectName(project)); err != nil {
 		return nil, err
@@ -136,6 +141,9 @@ func (s *Server) account(r *http.Request, id string) (*cyclone.Account, error) {
 		return nil, err
 	}
 	a, err := forges.Account(r.Context(), id)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		a, err = ownAccount(r, forges, id)
+	}
 	if err == nil && !mayUse(r, a) {
 		err = cyclone.ErrNotFound
 	}
@@ -143,6 +151,29 @@ func (s *Server) account(r *http.Request, id string) (*cyclone.Account, error) {
 		return nil, notFound(err, "there is no account %q that you connected", clip(id, 100))
 	}
 	return a, nil
+}
+
+// ownAccount finds an account by its short name, github/alice, when the caller
+// has one alone of that name.
+func ownAccount(r *http.Request, forges connector, name string) (*cyclone.Account, error) {
+	all, err := forges.Accounts(r.Context())
+	if err != nil {
+		return nil, fmt.Errorf("list accounts: %w", err)
+	}
+	var found *cyclone.Account
+	for _, a := range all {
+		if !strings.EqualFold(a.SCM+"/"+a.Login, name) || !mayUse(r, &a) {
+			continue
+		}
+		if found != nil {
+			return nil, cyclone.Conflict("%q is the name of several accounts; give the id, which has the host in it", name)
+		}
+		found = &a
+	}
+	if found == nil {
+		return nil, cyclone.ErrNotFound
+	}
+	return found, nil
 }
 
 func mayUse(r *http.Request, a *cyclone.Account) bool {
