@@ -34,6 +34,7 @@ type stores struct {
 	settings   cyclone.SettingStore
 	leases     cyclone.LeaseStore
 	nodes      cyclone.NodeStore
+	marks      cyclone.MarkStore
 	census     cyclone.Census
 	ping       func(context.Context) error
 	close      func() error
@@ -52,7 +53,7 @@ func openStores(ctx context.Context, s *settings, m *metrics.Metrics, log *slog.
 		}
 		return &stores{
 			projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, files: st.Files, deliveries: st.Deliveries,
-			clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
+			clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes, marks: st.Marks,
 			census: st, ping: st.Ping, close: st.Close, disk: st.Disk,
 		}, nil
 	}
@@ -62,7 +63,7 @@ func openStores(ctx context.Context, s *settings, m *metrics.Metrics, log *slog.
 	}
 	return &stores{
 		projects: st.Projects, events: st.Events, queue: st.Events, logs: st.Logs, files: st.Files, deliveries: st.Deliveries,
-		clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes,
+		clusters: st.Clusters, secrets: st.Secrets, settings: st.Settings, leases: st.Leases, nodes: st.Nodes, marks: st.Marks,
 		census: st, ping: st.Ping, close: st.Close, shared: true,
 	}, nil
 }

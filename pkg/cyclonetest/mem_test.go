@@ -14,7 +14,7 @@ func TestMemoryContract(t *testing.T) {
 		return storetest.Stores{
 			Projects: m.Projects, Events: m.Events, Queue: m.Events, Logs: m.Logs, Files: m.Files,
 			Deliveries: m.Deliveries, Clusters: m.Clusters, Secrets: m.Secrets, Settings: m.Settings,
-			Leases: m.Leases, Nodes: m.Nodes, Census: m,
+			Leases: m.Leases, Nodes: m.Nodes, Marks: m.Marks, Census: m,
 		}
 	})
 }

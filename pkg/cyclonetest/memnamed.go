@@ -71,6 +71,7 @@ func (s *MemoryProjects) Delete(ctx context.Context, name cyclone.ProjectName) e
 	delete(s.all, name)
 	s.m.Deliveries.deleteProject(name)
 	s.m.Secrets.deleteProject(name)
+	s.m.Marks.deleteProject(name)
 	return s.m.Events.deleteProject(ctx, name)
 }
 

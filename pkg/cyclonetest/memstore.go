@@ -28,6 +28,7 @@ type Memory struct {
 	Leases     *MemoryLeases
 	Nodes      *MemoryNodes
 	Settings   *MemorySettings
+	Marks      *MemoryMarks
 }
 
 // NewMemory returns an empty store.
@@ -41,6 +42,7 @@ func NewMemory() *Memory {
 		Leases:     &MemoryLeases{all: map[string]memoryLease{}},
 		Nodes:      &MemoryNodes{all: map[string]cyclone.Node{}},
 		Settings:   &MemorySettings{all: map[string][]byte{}},
+		Marks:      &MemoryMarks{all: map[memoryMarkKey]*cyclone.Mark{}},
 	}
 	m.Events = &MemoryEvents{logs: m.Logs, files: m.Files, all: map[cyclone.EventID]*cyclone.Event{}, numbers: map[cyclone.ProjectName]int64{}}
 	m.Projects = &MemoryProjects{m: m, all: map[cyclone.ProjectName]*cyclone.Project{}}

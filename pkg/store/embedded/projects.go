@@ -83,9 +83,9 @@ func (t *tx) whyNot(count, noun, name string) error {
 // large project does not hold up everybody's writes.
 const deleteBatch = 200
 
-// Delete removes the project with its events, logs, files, deliveries and secrets;
-// ErrNotFound when there is none. The project itself goes last: one that was
-// interrupted is called again.
+// Delete removes the project with its events, logs, files, deliveries, secrets
+// and marks; ErrNotFound when there is none. The project itself goes last: one
+// that was interrupted is called again.
 func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 	if _, err := s.Find(ctx, name); err != nil {
 		return err
@@ -129,6 +129,7 @@ func deletePart(t *tx, name cyclone.ProjectName) (more bool, contents []string, 
 		"DELETE FROM event_totals WHERE project = ?",
 		"DELETE FROM branch_totals WHERE project = ?",
 		"DELETE FROM secrets WHERE project = ?",
+		"DELETE FROM marks WHERE project = ?",
 		"DELETE FROM projects WHERE name = ?",
 	} {
 		if _, err := t.exec(query, name); err != nil {

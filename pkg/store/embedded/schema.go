@@ -14,7 +14,7 @@ const applicationID = 0x4359434c
 
 // migrations bring a file from version i to i+1. One that was released is
 // never changed: a change is a new one at the end.
-var migrations = []string{schema1, schema2, schema3}
+var migrations = []string{schema1, schema2, schema3, schema4}
 
 // schema1: what is searched for stands in columns, the rest in JSON. The
 // indexes are shaped after Events.List: each ends in the order of the list, so
@@ -131,6 +131,14 @@ CREATE TABLE files (
 CREATE UNIQUE INDEX files_name ON files (name);
 
 ALTER TABLE projects ADD COLUMN cache_epoch INTEGER NOT NULL DEFAULT 0;
+`
+
+// schema4: what the server remembers about projects between its rounds.
+const schema4 = `
+CREATE TABLE marks (
+	project TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL,
+	PRIMARY KEY (project, name)
+);
 `
 
 // migrate brings the file up to date, each step in a transaction of its own.

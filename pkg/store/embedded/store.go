@@ -50,6 +50,7 @@ type Store struct {
 	Settings   *Settings
 	Leases     *Leases
 	Nodes      *Nodes
+	Marks      *Marks
 
 	db   *db
 	lock *flock.Flock
@@ -77,7 +78,7 @@ func Open(ctx context.Context, dir string, observe ...Observer) (*Store, error) 
 	return &Store{
 		Projects: &Projects{d}, Events: &Events{d}, Logs: &Logs{d}, Files: &Files{d}, Deliveries: &Deliveries{d},
 		Clusters: &Clusters{d}, Secrets: &Secrets{d}, Settings: &Settings{d},
-		Leases: &Leases{d}, Nodes: &Nodes{d},
+		Leases: &Leases{d}, Nodes: &Nodes{d}, Marks: &Marks{d},
 		db: d, lock: lock,
 	}, nil
 }

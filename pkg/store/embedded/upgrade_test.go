@@ -34,6 +34,11 @@ func unpack(t *testing.T, schema int) (dir string) {
 	if err := errors.Join(err, file.Close()); err != nil {
 		t.Fatal(err)
 	}
+	// The contents of files stand beside it.
+	contents := filepath.Join("testdata", fmt.Sprintf("schema%d.files", schema))
+	if err := os.CopyFS(filepath.Join(dir, "files"), os.DirFS(contents)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		t.Fatal(err)
+	}
 	return dir
 }
 

@@ -131,7 +131,7 @@ func stores(s *mongo.Store) storetest.Stores {
 	return storetest.Stores{
 		Projects: s.Projects, Events: s.Events, Queue: s.Events, Logs: s.Logs, Files: s.Files,
 		Deliveries: s.Deliveries, Clusters: s.Clusters, Secrets: s.Secrets, Settings: s.Settings,
-		Leases: s.Leases, Nodes: s.Nodes, Census: s,
+		Leases: s.Leases, Nodes: s.Nodes, Marks: s.Marks, Census: s,
 	}
 }
 

@@ -36,6 +36,7 @@ var indexes = map[string][]index{
 		{keys: bson.D{{Key: "state", Value: 1}, {Key: "due", Value: 1}}},
 	},
 	"secrets": {{keys: bson.D{{Key: "project", Value: 1}, {Key: "name", Value: 1}}, unique: true}},
+	"marks":   {{keys: bson.D{{Key: "project", Value: 1}, {Key: "name", Value: 1}}, unique: true}},
 }
 
 type index struct {

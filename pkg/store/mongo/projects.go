@@ -109,9 +109,9 @@ func whyNot(ctx context.Context, c *mongo.Collection, noun, id string) error {
 // deleteBatch bounds how many events go at a time.
 const deleteBatch = 500
 
-// Delete removes the project with its events, logs, files, deliveries and secrets;
-// ErrNotFound when there is none. The project itself goes last: one that was
-// interrupted is called again.
+// Delete removes the project with its events, logs, files, deliveries, secrets
+// and marks; ErrNotFound when there is none. The project itself goes last: one
+// that was interrupted is called again.
 func (s *Projects) Delete(ctx context.Context, name cyclone.ProjectName) error {
 	if _, err := s.Find(ctx, name); err != nil {
 		return err

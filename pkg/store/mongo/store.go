@@ -49,6 +49,7 @@ type Store struct {
 	Settings   *Settings
 	Leases     *Leases
 	Nodes      *Nodes
+	Marks      *Marks
 
 	client *mongo.Client
 }
@@ -93,13 +94,13 @@ func parts(client *mongo.Client, db *mongo.Database, log *slog.Logger) *Store {
 	events, logs := db.Collection("events"), db.Collection("logs")
 	files := &Files{c: db.Collection("files")}
 	files.contents = &contents{pieces: db.Collection("pieces"), uploads: db.Collection("uploads"), files: files.c, log: log}
-	deliveries, secrets := db.Collection("deliveries"), db.Collection("secrets")
+	deliveries, secrets, marks := db.Collection("deliveries"), db.Collection("secrets"), db.Collection("marks")
 	return &Store{
-		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}}, events, logs, files},
+		Projects: &Projects{db.Collection("projects"), []owned{{deliveries}, {secrets}, {marks}}, events, logs, files},
 		Events:   &Events{c: events, logs: logs, files: files}, Logs: &Logs{logs}, Files: files, Deliveries: &Deliveries{deliveries},
 		Clusters: &Clusters{db.Collection("clusters")}, Secrets: &Secrets{secrets},
 		Settings: &Settings{db.Collection("settings")},
-		Leases:   &Leases{db.Collection("leases")}, Nodes: &Nodes{db.Collection("nodes")},
+		Leases:   &Leases{db.Collection("leases")}, Nodes: &Nodes{db.Collection("nodes")}, Marks: &Marks{marks},
 		client: client,
 	}
 }

@@ -47,7 +47,7 @@ var projects = []clause{
 			t.Errorf("Replace left the caller's revision at %d; want 3", p.Revision)
 		}
 	}},
-	{"Delete takes events, logs, files, deliveries and secrets along, and nothing of others", deleteProject},
+	{"Delete takes events, logs, files, deliveries, secrets and marks along, and nothing of others", deleteProject},
 	{"List is ordered by name and has pages", func(t *testing.T, s Stores) {
 		paging(t, func(i int) {
 			// 7 and 205 have no common divisor: every number once, in another order.
@@ -74,6 +74,7 @@ func deleteProject(t *testing.T, s Stores) {
 		put(t, s, cyclone.File{Event: ids[name], Kind: cyclone.FileArtifact, Path: "a"}, "text")
 		must(t, s.Deliveries.Create(ctx, &cyclone.Delivery{ID: "d", SCM: "github", Project: name, ReceivedAt: epoch}))
 		must(t, s.Secrets.Put(ctx, &cyclone.Secret{Project: name, Name: "key"}))
+		must(t, s.Marks.Put(ctx, &cyclone.Mark{Project: name, Name: "heads"}))
 	}
 	must(t, s.Projects.Delete(ctx, "gone"))
 	for name, id := range ids {
@@ -81,18 +82,19 @@ func deleteProject(t *testing.T, s Stores) {
 		_, noEvent := s.Events.Find(ctx, id)
 		_, noDelivery := s.Deliveries.Find(ctx, name, "github", "d")
 		_, noSecret := s.Secrets.Find(ctx, name, "key")
+		_, noMark := s.Marks.Find(ctx, name, "heads")
 		last := must1(s.Logs.Last(ctx, id))(t)
 		events := must1(s.Events.List(ctx, cyclone.EventQuery{Project: name}))(t).Total
 		deliveries := must1(s.Deliveries.List(ctx, name, cyclone.Page{}))(t).Total
 		counts := []int{int(last), events, deliveries, len(must1(s.Files.List(ctx, id, ""))(t))}
 		if name == "kept" {
-			for _, err := range []error{noProject, noEvent, noDelivery, noSecret} {
+			for _, err := range []error{noProject, noEvent, noDelivery, noSecret, noMark} {
 				must(t, err)
 			}
 			same(t, []int{1, 1, 1, 1}, counts, "lines, events, deliveries and files kept")
 			continue
 		}
-		for what, err := range map[string]error{"project": noProject, "event": noEvent, "delivery": noDelivery, "secret": noSecret} {
+		for what, err := range map[string]error{"project": noProject, "event": noEvent, "delivery": noDelivery, "secret": noSecret, "mark": noMark} {
 			is(t, err, cyclone.ErrNotFound, what)
 		}
 		same(t, []int{0, 0, 0, 0}, counts, "lines, events, deliveries and files left")

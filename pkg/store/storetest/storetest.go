@@ -31,6 +31,7 @@ type Stores struct {
 	Settings   cyclone.SettingStore
 	Leases     cyclone.LeaseStore
 	Nodes      cyclone.NodeStore
+	Marks      cyclone.MarkStore
 	Census     cyclone.Census
 }
 
@@ -49,7 +50,7 @@ func Run(t *testing.T, open func(t testing.TB) Stores) {
 	}{
 		{"Projects", projects}, {"Clusters", clusters}, {"Secrets", secrets}, {"Settings", settings},
 		{"Events", events}, {"List", lists}, {"Queue", queue}, {"Logs", logs}, {"Files", files}, {"Deliveries", deliveries},
-		{"Prune", prunes}, {"Delete", deletes}, {"Leases", leases}, {"Nodes", nodes}, {"Totals", totals},
+		{"Prune", prunes}, {"Delete", deletes}, {"Leases", leases}, {"Nodes", nodes}, {"Marks", marks}, {"Totals", totals},
 	} {
 		t.Run(part.name, func(t *testing.T) {
 			for _, c := range part.clauses {

@@ -11,8 +11,8 @@ import (
 	"cyclone/pkg/cyclone"
 )
 
-// What a server of each schema had stored, as it read it back itself. That of
-// schema 2 had taken over what the one of schema 1 had.
+// What a server of each schema had stored, as it read it back itself. Each had
+// taken over what the one before had.
 //
 //go:embed testdata
 var testdata embed.FS
@@ -23,6 +23,7 @@ type written struct {
 		Project       *cyclone.Project
 		WebhookSecret []byte
 		Revision      int64
+		CacheEpoch    int64
 	}
 	Events []struct {
 		Event *cyclone.Event
@@ -46,6 +47,13 @@ type written struct {
 	}
 	Settings map[string][]byte
 	Nodes    []*cyclone.Node
+	// CacheEpochs are those of the nodes' caches.
+	CacheEpochs [][]int64
+	Files       []struct {
+		Event   cyclone.EventID
+		File    cyclone.File
+		Content string
+	}
 }
 
 // Upgraded checks a store that was opened on the data of an older schema: all
@@ -67,6 +75,12 @@ func Upgraded(t *testing.T, s Stores, schema int) {
 	}
 	t.Run("named things read back", func(t *testing.T) { upgradedNames(t, s, want) })
 	t.Run("events and logs read back", func(t *testing.T) { upgradedEvents(t, s, want) })
+	t.Run("files read back", func(t *testing.T) {
+		for _, w := range want.Files {
+			w.File.Event = w.Event
+			holds(t, s, w.File, w.Content)
+		}
+	})
 	t.Run("deliveries read back and are due", func(t *testing.T) { upgradedDeliveries(t, s, want) })
 	t.Run("totals are right", func(t *testing.T) {
 		same(t, cyclone.Totals{
@@ -78,6 +92,7 @@ func Upgraded(t *testing.T, s Stores, schema int) {
 	t.Run("new kinds of things are kept", func(t *testing.T) {
 		same(t, true, acquire(t, s, "a", 0), "a lease")
 		must(t, s.Nodes.Beat(t.Context(), &cyclone.Node{Name: "new"}))
+		must(t, s.Marks.Put(t.Context(), &cyclone.Mark{Project: "full", Name: "heads"}))
 		f := artifact("a")
 		f.Event = "event-success"
 		put(t, s, f, "text")
@@ -91,10 +106,15 @@ func Upgraded(t *testing.T, s Stores, schema int) {
 
 func upgradedNames(t *testing.T, s Stores, want written) {
 	for _, w := range want.Projects {
-		w.Project.WebhookSecret, w.Project.Revision = w.WebhookSecret, w.Revision
+		w.Project.WebhookSecret, w.Project.Revision, w.Project.CacheEpoch = w.WebhookSecret, w.Revision, w.CacheEpoch
 		same(t, w.Project, must1(s.Projects.Find(t.Context(), w.Project.Name))(t), "project")
 	}
 	if want.Nodes != nil {
+		for i, epochs := range want.CacheEpochs {
+			for j, epoch := range epochs {
+				want.Nodes[i].Caches[j].Epoch = epoch
+			}
+		}
 		same(t, want.Nodes, must1(s.Nodes.List(t.Context()))(t), "nodes")
 		held := must1(s.Leases.Acquire(t.Context(), "retention", "another", at(9), ttl))(t)
 		same(t, false, held, "a lease that a server of before holds")
