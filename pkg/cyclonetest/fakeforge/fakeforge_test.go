@@ -187,7 +187,7 @@ func TestOAuth(t *testing.T) {
 	if next["access_token"] == nil || next["access_token"] == access || next["refresh_token"] == refresh {
 		t.Errorf("refresh: %v", next)
 	}
-	if again := exchange(form("grant_type", "refresh_token", "refresh_token", refresh)); again["error"] == nil {
+	if again := exchange(form("grant_type", "refresh_token", "refresh_token", refresh)); again["error"] != "bad_refresh_token" {
 		t.Errorf("the same refresh token again: %v", again)
 	}
 	if status, _ := ask(t, f.Forge, "GET", "/api/v3/user", "", "Authorization", "Bearer "+access); status != 401 {

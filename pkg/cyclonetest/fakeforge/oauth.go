@@ -95,12 +95,12 @@ func (f *Forge) serveExchange(r *Request) {
 		return
 	}
 	g := f.grantOf(a, form)
-	if g == nil || g.used {
-		f.refuseGrant(r, "bad_verification_code", "invalid_grant")
-		return
-	}
-	if g.token == nil && !g.matches(form) {
-		f.refuseGrant(r, "bad_verification_code", "invalid_grant")
+	if g == nil || g.used || g.token == nil && !g.matches(form) {
+		word := "bad_verification_code"
+		if form.Get("grant_type") == "refresh_token" {
+			word = "bad_refresh_token"
+		}
+		f.refuseGrant(r, word, "invalid_grant")
 		return
 	}
 	g.used = true
