@@ -34,22 +34,16 @@ func (c *Cloner) Changed(ctx context.Context, s cyclone.CloneSpec, dir, base str
 	}
 	defer func() { _ = os.RemoveAll(own) }() // there is nothing in it that anybody needs
 	s.Dir = own
-	from, err := check(s, c.Files)
+	r, err := c.start(s, quiet{})
 	if err != nil {
 		return nil, err
 	}
+	defer r.end()
 	if !whole(s.SHA) || !hashPattern.MatchString(s.SHA) {
 		return nil, cyclone.Invalid("commit", "%q is not the whole hash of a commit", s.SHA)
 	}
 	if whole(base) && !hashPattern.MatchString(base) || !whole(base) && !validRef(base) {
 		return nil, cyclone.Invalid("base", "%q is neither the hash of a commit nor a ref", base)
-	}
-	r := &run{cloner: c, spec: s, from: from, out: quiet{}}
-	if from.ssh && s.Password != "" {
-		if r.agent, err = startAgent(s.Password); err != nil {
-			return nil, fmt.Errorf("log in at %s: %w", from.shown, err)
-		}
-		defer r.agent.stop()
 	}
 	paths, err := r.changed(ctx, dir, base)
 	if err != nil && ctx.Err() != nil {

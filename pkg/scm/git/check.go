@@ -14,6 +14,7 @@ type remote struct {
 	shown string // for messages; there is nothing secret in it
 	base  string // scheme://host[:port], where credentials may go; "" for ssh
 	host  string
+	port  string // as the URL has it; may be empty
 	ssh   bool
 	file  bool // on this machine's disk
 }
@@ -36,6 +37,9 @@ func check(s cyclone.CloneSpec, files bool) (remote, error) {
 	problems := &cyclone.InvalidError{}
 	if bad != "" {
 		problems.Add("repository.url", "%s", bad)
+	}
+	if s.Merge && (s.Ref == "" || s.SHA == "") {
+		problems.Add("ref", "a merge needs its ref and the commit that was merged")
 	}
 	if s.Ref != "" && !validRef(s.Ref) {
 		problems.Add("ref", "%q is not a branch, a tag or another ref of git", s.Ref)
@@ -85,7 +89,7 @@ func parseURL(s string) (remote, string) {
 	if strings.HasPrefix(u.Host, "-") || strings.HasPrefix(u.User.Username(), "-") || strings.HasPrefix(strings.Trim(u.Path, "/"), "-") {
 		return remote{}, "has a part that begins with a dash; " + write
 	}
-	from := remote{shown: u.String(), host: u.Hostname(), ssh: u.Scheme == "ssh"}
+	from := remote{shown: u.String(), host: u.Hostname(), port: u.Port(), ssh: u.Scheme == "ssh"}
 	if !from.ssh {
 		from.base = u.Scheme + "://" + u.Host
 	}

@@ -5,8 +5,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strings"
 	"sync"
 	"syscall"
@@ -63,6 +65,13 @@ func (r *run) options() []string {
 	if r.secret() {
 		settings = append(settings, "credential."+r.from.base+".helper="+helper)
 	}
+	if r.lfs {
+		settings = append(settings, lfsSettings...)
+		if !r.from.file {
+			// What another repository on this disk has is nobody's business.
+			settings = append(settings, "lfs.customtransfer.lfs-standalone-file.path=false")
+		}
+	}
 	var options []string
 	for _, s := range settings {
 		options = append(options, "-c", s)
@@ -96,49 +105,63 @@ func (r *run) environment(inherited []string) []string {
 	env = append(env,
 		"LC_ALL=C", "GIT_TERMINAL_PROMPT=0", "GIT_ALLOW_PROTOCOL="+r.allowed(),
 		"GIT_CONFIG_NOSYSTEM=1", "GIT_CONFIG_GLOBAL=/dev/null",
-		"GIT_SSH_VARIANT=ssh",
-		"GIT_SSH_COMMAND="+r.cloner.ssh(),
+		"GIT_CEILING_DIRECTORIES="+filepath.Dir(r.spec.Dir),
+		"GIT_SSH_VARIANT=ssh", "GIT_SSH_COMMAND="+r.sshCommand(),
+		// What moves says so, although nobody watches a terminal.
+		"GIT_LFS_FORCE_PROGRESS=1",
 	)
-	if r.agent != nil {
-		env = append(env, "SSH_AUTH_SOCK="+r.agent.socket)
-	}
 	return env
 }
 
-// ssh is the command by which git reaches hosts over ssh. A host's key is
-// trusted when it is first seen: there is nobody to ask.
-func (c *Cloner) ssh() string {
-	command := "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=20 -oStrictHostKeyChecking=accept-new"
-	if c.KnownHosts != "" {
-		command += " '-oUserKnownHostsFile=" + strings.ReplaceAll(c.KnownHosts, "'", `'\''`) + "'"
+// sshCommand is how git reaches hosts over ssh. A submodule's host, which no
+// project names, is trusted when it is first seen: there is nobody to ask.
+func (r *run) sshCommand() string {
+	if r.ssh != nil {
+		return r.ssh.Command()
 	}
-	return command
+	return "ssh -oBatchMode=yes -oConnectTimeout=20 -oServerAliveInterval=20 -oStrictHostKeyChecking=accept-new"
 }
 
 // remoteGit runs a command that talks to the repository's host, and again
-// when the network failed.
+// when the network failed. All that it prints goes to the log.
 func (r *run) remoteGit(ctx context.Context, args ...string) (*failure, error) {
+	return r.persist(ctx, func() (*failure, error) { return r.attempt(ctx, nil, args...) })
+}
+
+// persist tries again while the network fails.
+func (r *run) persist(ctx context.Context, attempt func() (*failure, error)) (*failure, error) {
 	pauses := r.cloner.Pauses
 	if pauses == nil {
 		pauses = []time.Duration{time.Second, 3 * time.Second}
 	}
 	for try := 0; ; try++ {
-		f, err := r.attempt(ctx, args...)
+		f, err := attempt()
 		if err == nil || f.kind != unreachable || try == len(pauses) || ctx.Err() != nil {
 			return f, err
 		}
 		r.say("%s; trying again in %s", f.summary(), pauses[try])
-		select {
-		case <-ctx.Done():
+		if sleep(ctx, pauses[try]) != nil {
 			return f, err
-		case <-time.After(pauses[try]):
 		}
+	}
+}
+
+// sleep waits, or returns why ctx ended before.
+func sleep(ctx context.Context, d time.Duration) error {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	case <-timer.C:
+		return nil
 	}
 }
 
 var errStalled = errors.New("git made no progress")
 
-func (r *run) attempt(ctx context.Context, args ...string) (*failure, error) {
+// attempt runs git once; answer takes what it prints on stdout, nil for the log.
+func (r *run) attempt(ctx context.Context, answer io.Writer, args ...string) (*failure, error) {
 	stall := r.cloner.Stall
 	if stall == 0 {
 		stall = DefaultStall
@@ -151,6 +174,9 @@ func (r *run) attempt(ctx context.Context, args ...string) (*failure, error) {
 	output := &progress{out: r.out, moved: func() { watch.Reset(stall) }}
 	cmd := r.command(ctx, args...)
 	cmd.Stdout, cmd.Stderr = output, output
+	if answer != nil {
+		cmd.Stdout = answer
+	}
 	if r.secret() {
 		feed, err := r.feed(cmd)
 		if err != nil {
@@ -167,8 +193,15 @@ func (r *run) attempt(ctx context.Context, args ...string) (*failure, error) {
 	if errors.Is(context.Cause(ctx), errStalled) {
 		f.kind, f.text = unreachable, fmt.Sprintf("no answer for %s", stall)
 	}
+	if f.kind == hostKey && r.ssh != nil && !r.inSubmodules {
+		f.refused = r.ssh.Refused(ctx, f.text)
+	}
 	return f, err
 }
+
+// lfsLogins is how often git-lfs is told the login in one call: it remembers it,
+// and with one that is refused some versions of it would ask for ever.
+const lfsLogins = 3
 
 // feed hands user name and password to the helper through a pipe, as often as
 // git asks.
@@ -187,11 +220,12 @@ func (r *run) feed(cmd *exec.Cmd) (*feed, error) {
 	go func() {
 		defer close(f.done)
 		text := []byte(user + "\n" + r.spec.Password + "\n")
-		for {
+		for n := 0; !r.lfs || n < lfsLogins; n++ {
 			if _, err := writer.Write(text); err != nil {
 				return
 			}
 		}
+		_ = writer.Close() // who asks again gets no answer
 	}()
 	return f, nil
 }

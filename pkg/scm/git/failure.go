@@ -49,8 +49,11 @@ var phrases = []struct {
 	{denied, "returned error: 401"},
 	{denied, "returned error: 403"},
 	{denied, "access denied"},
+	{denied, "authentication required"}, // git-lfs
+	{denied, "authorization error"},
 	{absent, "returned error: 404"},
 	{absent, "returned error: 410"},
+	{absent, "object does not exist"}, // git-lfs
 	{absent, "repository not found"},
 	{absent, "not found"},
 	{absent, "not appear to be a git repository"},
@@ -94,10 +97,15 @@ type failure struct {
 	remote remote
 	text   string // the end of what git printed
 	err    error
+	// refused says more about a host's key that is not the known one.
+	refused error
 }
 
 // explain says what failed, why and what to do, as one of cyclone's kinds.
 func (f *failure) explain(doing string) error {
+	if f.refused != nil {
+		return fmt.Errorf("%s: %w", doing, f.refused)
+	}
 	said := f.summary()
 	switch f.kind {
 	case missing:

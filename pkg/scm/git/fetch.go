@@ -3,6 +3,7 @@ package git
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	"cyclone/pkg/cyclone"
@@ -11,11 +12,16 @@ import (
 // deepenBy is how many commits the second look for a commit goes back.
 const deepenBy = "100"
 
-// fetch brings the wanted commit here and returns its full hash.
-func (r *run) fetch(ctx context.Context) (string, error) {
-	if r.spec.SHA == "" {
+// look fetches the wanted commit and returns its full hash, or a lateError when
+// it is not there. The last look is thorough.
+func (r *run) look(ctx context.Context, last bool) (string, error) {
+	switch {
+	case r.spec.Merge:
+		return r.fetchMerge(ctx)
+	case r.spec.SHA == "":
 		return r.fetchHead(ctx)
 	}
+	thorough := last
 	if whole(r.spec.SHA) {
 		f, err := r.fetchFrom(ctx, "--depth=1", r.spec.SHA)
 		if err == nil {
@@ -24,9 +30,11 @@ func (r *run) fetch(ctx context.Context) (string, error) {
 		if f.kind != missing {
 			return "", r.explain(f)
 		}
-		// Either the server has no such commit or it gives none by hash.
+		// Either the server has no such commit, or it gives none by its hash
+		// and says so: then the history is the only place to look.
+		thorough = thorough || !strings.Contains(strings.ToLower(f.text), "not our ref")
 	}
-	return r.search(ctx)
+	return r.search(ctx, thorough)
 }
 
 // whole reports whether a hash is complete: SHA-1 or SHA-256.
@@ -48,9 +56,48 @@ func (r *run) fetchHead(ctx context.Context) (string, error) {
 	return strings.TrimSpace(sha), nil
 }
 
+// fetchMerge fetches the forge's merge of a pull request. It counts only when
+// it is the merge of the wanted commit: forges compute it some time after a
+// push, and keep the old one while the new one conflicts.
+func (r *run) fetchMerge(ctx context.Context) (string, error) {
+	const why = "the pull request conflicts with its target branch, has moved on, or the forge offers no merges of pull requests (then turn triggers.pullRequest.merge of the project off)"
+	if f, err := r.fetchFrom(ctx, "--depth=1", r.spec.Ref); err != nil {
+		if f.kind == missing {
+			return "", &lateError{r.spec.Ref + ", the merge of the pull request, is not in " + r.from.shown, why}
+		}
+		return "", r.explain(f)
+	}
+	// The object itself names all parents, however shallow the history is.
+	text, err := r.git(ctx, "cat-file", "commit", "FETCH_HEAD")
+	if err != nil {
+		return "", fmt.Errorf("read the merge %s of %s: %w", r.spec.Ref, r.from.shown, err)
+	}
+	if !slices.ContainsFunc(parents(text), func(p string) bool { return strings.HasPrefix(p, r.spec.SHA) }) {
+		return "", &lateError{"the merge of commit " + r.spec.SHA + " is not at " + r.spec.Ref + " of " + r.from.shown, why}
+	}
+	sha, err := r.git(ctx, "rev-parse", "--verify", "FETCH_HEAD^{commit}")
+	if err != nil {
+		return "", fmt.Errorf("read the merge %s of %s: %w", r.spec.Ref, r.from.shown, err)
+	}
+	return strings.TrimSpace(sha), nil
+}
+
+// parents are those of a commit as git stores it.
+func parents(commit string) []string {
+	header, _, _ := strings.Cut(commit, "\n\n")
+	var all []string
+	for line := range strings.Lines(header) {
+		if sha, ok := strings.CutPrefix(line, "parent "); ok {
+			all = append(all, strings.TrimSpace(sha))
+		}
+	}
+	return all
+}
+
 // search looks for the commit where the server does not give it by its hash:
-// ever deeper in the ref, then in every branch and tag.
-func (r *run) search(ctx context.Context) (string, error) {
+// ever deeper in the ref, then in every branch and tag. A look that is not
+// thorough leaves out what may take long.
+func (r *run) search(ctx context.Context, thorough bool) (string, error) {
 	const all = "+refs/heads/*:refs/remotes/origin/*"
 	var looks [][]string
 	if r.spec.Ref != "" {
@@ -58,6 +105,9 @@ func (r *run) search(ctx context.Context) (string, error) {
 	}
 	looks = append(looks, []string{unshallow, all, "+refs/tags/*:refs/tags/*"})
 	for i, look := range looks {
+		if look[0] == unshallow && !thorough {
+			break
+		}
 		if i > 0 || r.spec.Ref == "" {
 			r.say("The server does not give commit %s by itself; fetching more of the history", r.spec.SHA)
 		}
@@ -98,16 +148,17 @@ func (r *run) notThere() error {
 	if r.spec.Ref != "" {
 		where = r.spec.Ref + " of " + where
 	}
-	return cyclone.NotFound("commit %s does not exist in %s; it may have been removed by a forced push", r.spec.SHA, where)
+	return &lateError{"commit " + r.spec.SHA + " is not in " + where, "it may have been removed by a forced push"}
 }
 
 // explain turns a failed fetch into an error for people.
 func (r *run) explain(f *failure) error {
-	if f.kind == missing {
-		if r.spec.SHA != "" {
-			return r.notThere()
-		}
-		return cyclone.NotFound("%s does not exist in %s", strings.TrimPrefix(r.what(), "the head of "), r.from.shown)
+	if f.kind != missing {
+		return f.explain(fmt.Sprintf("clone %s at %s", r.from.shown, r.what()))
 	}
-	return f.explain(fmt.Sprintf("clone %s at %s", r.from.shown, r.what()))
+	if r.spec.SHA != "" {
+		return r.notThere()
+	}
+	what := strings.TrimPrefix(r.what(), "the head of ")
+	return &lateError{what + " is not in " + r.from.shown, "it may have been removed, or its name is wrong"}
 }

@@ -1,5 +1,6 @@
 // Package git checks commits out with the git command: shallow, at the pinned
-// commit, with submodules, over http, https and ssh only.
+// commit, with submodules and the files of Git LFS, over http, https and ssh
+// only; and it reads the heads of repositories without cloning them.
 //
 // Credentials reach git through an inherited pipe (http, https) or an agent
 // that lives in this process (ssh). They never stand in a URL, in .git/config,
@@ -20,6 +21,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/sshagent"
 )
 
 // DefaultStall is how long git may print nothing while it fetches.
@@ -35,54 +37,83 @@ type Cloner struct {
 	// Stall is how long a fetch may make no progress at all before the host
 	// counts as unreachable; DefaultStall when zero.
 	Stall time.Duration
-	// KnownHosts is the file in which ssh looks for the keys of hosts and
-	// remembers new ones; ssh's own by default.
-	KnownHosts string
 	// Files lets it clone repositories on this machine's disk too
 	// (file:///path), for somebody who may read them anyway. Submodules are
 	// still fetched over the network alone.
 	Files bool
 }
 
-var _ cyclone.Cloner = (*Cloner)(nil)
+var (
+	_ cyclone.Cloner     = (*Cloner)(nil)
+	_ cyclone.HeadReader = (*Cloner)(nil)
+)
 
 // Clone checks s.SHA out in s.Dir, or the head of s.Ref (of the repository
 // when that is empty too), and returns the commit. An s.SHA that is shorter
-// than a whole hash is looked up in the history of s.Ref.
+// than a whole hash is looked up in the history of s.Ref. With s.Merge it is
+// the merge at s.Ref, once that has s.SHA as a parent.
 //
 // Errors: ErrInvalid for a URL, ref or commit that may not be used,
-// ErrNotFound for a repository, ref or commit that is not there, ErrForbidden
-// for credentials that are missing or wrong, ErrUnavailable for a host that
+// ErrNotFound for a repository, ref or commit that is not there (for as long as
+// s.Patience says), ErrForbidden for credentials that are missing or wrong and
+// for a host with another key than s.HostKeys, ErrUnavailable for a host that
 // does not answer after three tries, and context.Cause(ctx) when ctx ended.
 func (c *Cloner) Clone(ctx context.Context, s cyclone.CloneSpec, out cyclone.Output) (cyclone.Commit, error) {
-	from, err := check(s, c.Files)
+	r, err := c.start(s, out)
 	if err != nil {
 		return cyclone.Commit{}, err
 	}
-	r := &run{cloner: c, spec: s, from: from, out: out}
-	if from.ssh && s.Password != "" {
-		r.agent, err = startAgent(s.Password)
-		if err != nil {
-			return cyclone.Commit{}, fmt.Errorf("log in at %s: %w", from.shown, err)
-		}
-		defer r.agent.stop()
-	}
+	defer r.end()
 	commit, err := r.clone(ctx)
 	if err != nil && ctx.Err() != nil {
-		return cyclone.Commit{}, fmt.Errorf("clone %s: %w", from.shown, context.Cause(ctx))
+		return cyclone.Commit{}, fmt.Errorf("clone %s: %w", r.from.shown, context.Cause(ctx))
 	}
 	return commit, err
 }
 
-// run is one call of Clone.
+// run is one call of Clone, Changed or Heads.
 type run struct {
 	cloner *Cloner
 	spec   cyclone.CloneSpec
 	from   remote
 	out    cyclone.Output
-	agent  *sshAgent // nil without a key
+	ssh    *sshagent.Session // nil for other transports
 
 	inSubmodules bool // they are being fetched
+	lfs          bool // git-lfs takes part
+}
+
+// start checks what is asked for and prepares ssh; end must follow.
+func (c *Cloner) start(s cyclone.CloneSpec, out cyclone.Output) (*run, error) {
+	from, err := check(s, c.Files)
+	if err != nil {
+		return nil, err
+	}
+	r := &run{cloner: c, spec: s, from: from, out: out}
+	if from.ssh {
+		r.ssh, err = sshagent.Open(sshagent.Options{Host: from.host, Port: from.port, Key: s.Password, HostKeys: s.HostKeys})
+		if err != nil {
+			return nil, fmt.Errorf("log in at %s: %w", from.shown, err)
+		}
+	}
+	return r, nil
+}
+
+func (r *run) end() {
+	if r.ssh != nil {
+		r.ssh.Close()
+	}
+}
+
+// learn tells the host's keys that were seen for the first time, once the host
+// has shown that it has what was asked for.
+func (r *run) learn() {
+	if r.ssh == nil || r.spec.Learned == nil {
+		return
+	}
+	if keys := r.ssh.Learned(); len(keys) > 0 {
+		r.spec.Learned(keys)
+	}
 }
 
 func (r *run) clone(ctx context.Context) (cyclone.Commit, error) {
@@ -99,11 +130,14 @@ func (r *run) clone(ctx context.Context) (cyclone.Commit, error) {
 	if err != nil {
 		return cyclone.Commit{}, err
 	}
+	r.learn()
 	if _, err := r.git(ctx, "checkout", "--quiet", "--force", "--detach", sha); err != nil {
 		return cyclone.Commit{}, fmt.Errorf("check %s of %s out: %w", sha, r.from.shown, err)
 	}
-	if err := r.submodules(ctx); err != nil {
-		return cyclone.Commit{}, err
+	for _, add := range []func(context.Context) error{r.largeFiles, r.submodules} {
+		if err := add(ctx); err != nil {
+			return cyclone.Commit{}, err
+		}
 	}
 	commit, err := r.describe(ctx, sha)
 	if err == nil {
@@ -115,6 +149,8 @@ func (r *run) clone(ctx context.Context) (cyclone.Commit, error) {
 // what names the thing to check out for people.
 func (r *run) what() string {
 	switch {
+	case r.spec.Merge:
+		return r.spec.Ref + ", the merge of commit " + r.spec.SHA
 	case r.spec.SHA != "" && r.spec.Ref != "":
 		return "commit " + r.spec.SHA + " of " + r.spec.Ref
 	case r.spec.SHA != "":
@@ -157,7 +193,7 @@ func (r *run) submodules(ctx context.Context) error {
 	if err != nil {
 		return f.explain(fmt.Sprintf("fetch the submodules of %s at %s", r.from.shown, r.what()))
 	}
-	return nil
+	return r.largeFilesOfSubmodules(ctx)
 }
 
 func (r *run) forgetSubmodules(ctx context.Context) error {

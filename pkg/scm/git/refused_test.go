@@ -12,7 +12,10 @@ import (
 	"cyclone/pkg/scm/git"
 )
 
+const edKey = "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIOMqqnkVzrm0SdG6UOoqKLsabgH5C9okWi0dh2l9GKJl"
+
 func TestRefused(t *testing.T) {
+	t.Parallel()
 	ok := "https://example.com/acme/orders.git"
 	for _, s := range []cyclone.CloneSpec{
 		{URL: ""}, {URL: "file:///etc"}, {URL: "/srv/orders.git"}, {URL: "ext::sh -c id"}, {URL: "git://example.com/x"},
@@ -23,7 +26,9 @@ func TestRefused(t *testing.T) {
 		{URL: ok, Ref: "--upload-pack=id"}, {URL: ok, Ref: "-x"}, {URL: ok, Ref: "a..b"}, {URL: ok, Ref: "a b"}, {URL: ok, Ref: "+main:x"},
 		{URL: ok, Ref: "main:refs/heads/x"}, {URL: ok, Ref: "a@{1}"}, {URL: ok, Ref: "a\nb"}, {URL: ok, Ref: "x.lock"}, {URL: ok, Ref: "refs/heads/*"},
 		{URL: ok, SHA: "HEAD"}, {URL: ok, SHA: "-abcdef"}, {URL: ok, SHA: "abc"}, {URL: ok, SHA: "ABCDEF12"},
-		{URL: ok, Password: "a\nhost=evil"}, {URL: ok, Username: "a\r"},
+		{URL: ok, Password: "a\nhost=evil"}, {URL: ok, Username: "a\r"}, {URL: ok, Merge: true}, {URL: ok, Merge: true, Ref: "refs/pull/1/merge"},
+		{URL: "ssh://git@exa*mple.com/x"}, {URL: "ssh://git@example.com/x", HostKeys: []string{"ssh-ed25519 rubbish"}},
+		{URL: "git@example.com:x", HostKeys: []string{"command=\"id\" " + edKey}}, {URL: "git@example.com:x", HostKeys: []string{edKey + "\nexample.org " + edKey}},
 	} {
 		_, _, out, err := clone(t, s)
 		if !errors.Is(err, cyclone.ErrInvalid) {
@@ -36,6 +41,7 @@ func TestRefused(t *testing.T) {
 }
 
 func TestNetwork(t *testing.T) {
+	t.Parallel()
 	s := newServer(t)
 	s.repository(t, "orders").commit("file", "one", "First")
 	t.Run("comes back", func(t *testing.T) {
@@ -98,6 +104,7 @@ func silent(t *testing.T) (url string, accepted <-chan struct{}) {
 }
 
 func TestSilentHost(t *testing.T) {
+	t.Parallel()
 	url, _ := silent(t)
 	c := &git.Cloner{Pauses: []time.Duration{}, Stall: 300 * time.Millisecond}
 	_, err := c.Clone(t.Context(), cyclone.CloneSpec{URL: url, Dir: t.TempDir()}, &recorder{})
@@ -107,6 +114,7 @@ func TestSilentHost(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
+	t.Parallel()
 	url, accepted := silent(t)
 	ctx, cancel := context.WithCancelCause(t.Context())
 	why := errors.New("somebody asked")

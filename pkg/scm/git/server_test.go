@@ -25,6 +25,7 @@ type server struct {
 	broken  atomic.Int32              // how many requests to answer with 502
 	denied  atomic.Int32              // requests without the right login
 	authed  sync.Map                  // path -> Authorization headers that were seen
+	large   http.Handler              // what Git LFS is answered
 }
 
 func newServer(t *testing.T) *server {
@@ -38,6 +39,10 @@ func newServer(t *testing.T) *server {
 	s.Server = httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if h := r.Header.Get("Authorization"); h != "" {
 			s.authed.Store(r.URL.Path, h)
+		}
+		if strings.Contains(r.URL.Path, "/lfs/") && s.large != nil {
+			s.large.ServeHTTP(w, r)
+			return
 		}
 		if s.broken.Add(-1) >= 0 {
 			http.Error(w, "bad gateway", http.StatusBadGateway)
