@@ -15,9 +15,13 @@ declare -A proof=(
   [docker-registry]=/usr/bin/docker-registry
   [gcc]=/usr/bin/gcc
   [git]=/usr/bin/git
+  [git-lfs]=/usr/bin/git-lfs
   [iproute2]=/bin/ip
   [iptables]=/usr/sbin/iptables
   [make]=/usr/bin/make
+  [openssh-client]=/usr/bin/ssh
+  [openssh-server]=/usr/sbin/sshd
+  [subversion]=/usr/bin/svn
 )
 
 install_packages() {
