@@ -146,28 +146,6 @@ func tellScopes(r *Request) {
 	r.SetHeader("X-OAuth-Scopes", strings.Join(scopes, ", "))
 }
 
-// Push delivers a push of one commit to a branch.
-func (g *GitHub) Push(t testing.TB, repository, branch, before, after, message string, files ...string) []Delivered {
-	t.Helper()
-	g.Change(repository, func(r *Repository) { r.push(branch, after) })
-	r := g.Repository(repository)
-	commit := map[string]any{
-		"id": after, "message": message, "url": g.URL + "/" + r.Name + "/commit/" + after,
-		"author": map[string]any{"name": "Alice", "email": "alice@example.com", "username": "alice"},
-		"added":  []string{}, "removed": []string{}, "modified": append([]string{}, files...),
-	}
-	all, err := g.Deliver(t.Context(), repository, "push", map[string]any{
-		"ref": "refs/heads/" + branch, "before": before, "after": after,
-		"created": strings.Trim(before, "0") == "", "deleted": false, "forced": false,
-		"commits": []any{commit}, "head_commit": commit, "repository": g.githubRepository(&r, Read),
-		"pusher": map[string]any{"name": "alice"}, "sender": map[string]any{"login": "alice"},
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return all
-}
-
 // push moves a branch.
 func (r *Repository) push(branch, sha string) {
 	if r.Commits != nil {

@@ -203,28 +203,31 @@ func (f *Forge) githubCompare(r *Request) {
 }
 
 func (f *Forge) githubPull(r *Request) {
-	p := f.githubNumber(r, Read, "repo", "pull_requests:read", "pull_requests:write")
-	if p == nil {
-		return
+	if p := f.githubNumber(r, Read, "repo", "pull_requests:read", "pull_requests:write"); p != nil {
+		r.Answer(http.StatusOK, f.githubPullRequest(r.Repo, p))
 	}
+}
+
+// githubPullRequest is GitHub's description of a pull request.
+func (f *Forge) githubPullRequest(r *Repository, p *PullRequest) map[string]any {
 	state := "open"
 	if p.Closed {
 		state = "closed"
 	}
-	base := f.githubRepository(r.Repo, Read)
+	base := f.githubRepository(r, Read)
 	head := any(base)
 	if p.Fork {
-		head = map[string]any{"id": 1_000_000 + r.Repo.ID, "full_name": p.Author + "/fork"}
+		head = map[string]any{"id": 1_000_000 + r.ID, "full_name": p.Author + "/fork"}
 	}
 	if p.ForkGone {
 		head = nil
 	}
-	r.Answer(http.StatusOK, map[string]any{
+	return map[string]any{
 		"id": 5000 + p.Number, "number": p.Number, "title": p.Title, "state": state, "draft": p.Draft, "merged": false,
-		"html_url": fmt.Sprintf("%s/%s/pull/%d", f.URL, r.Repo.Name, p.Number), "user": map[string]any{"login": p.Author},
+		"html_url": fmt.Sprintf("%s/%s/pull/%d", f.URL, r.Name, p.Number), "user": map[string]any{"login": p.Author},
 		"head": map[string]any{"ref": p.Source, "sha": p.SHA, "repo": head},
 		"base": map[string]any{"ref": p.Target, "sha": strings.Repeat("b", 40), "repo": base},
-	})
+	}
 }
 
 func (f *Forge) githubFiles(r *Request) {

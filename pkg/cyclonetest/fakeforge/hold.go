@@ -1,6 +1,7 @@
 package fakeforge
 
 import (
+	"maps"
 	"slices"
 	"strings"
 )
@@ -195,6 +196,8 @@ func (f *Forge) Repository(name string) Repository {
 	}
 	c := *r
 	c.Statuses, c.Comments, c.Hooks = slices.Clone(r.Statuses), slices.Clone(r.Comments), slices.Clone(r.Hooks)
+	c.Branches, c.Tags, c.Commits = slices.Clone(r.Branches), slices.Clone(r.Tags), slices.Clone(r.Commits)
+	c.Compared, c.PullRequests, c.Roles = slices.Clone(r.Compared), slices.Clone(r.PullRequests), maps.Clone(r.Roles)
 	return c
 }
 

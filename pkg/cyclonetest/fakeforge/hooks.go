@@ -14,8 +14,10 @@ import (
 // Delivered is what came of a delivery.
 type Delivered struct {
 	Hook   Hook
-	ID     string
-	Status int
+	ID     string // the forge's, in the header
+	Event  string
+	Body   []byte
+	Status int // of the answer
 	Answer string
 	Err    error // when nobody answered
 }
@@ -38,15 +40,24 @@ func (f *Forge) Deliver(ctx context.Context, repository, event string, payload a
 
 func (f *Forge) deliver(ctx context.Context, h Hook, event string, body []byte) Delivered {
 	f.mu.Lock()
-	d := Delivered{Hook: h, ID: fmt.Sprintf("%08x-0000-4000-8000-%012x", len(f.calls), f.id())}
+	id := fmt.Sprintf("%08x-0000-4000-8000-%012x", len(f.calls), f.id())
 	f.mu.Unlock()
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, h.URL, bytes.NewReader(body))
+	return f.post(ctx, Delivered{Hook: h, ID: id, Event: event, Body: body})
+}
+
+// Redeliver delivers again what was delivered, under the same id.
+func (f *Forge) Redeliver(ctx context.Context, d Delivered) Delivered {
+	return f.post(ctx, Delivered{Hook: d.Hook, ID: d.ID, Event: d.Event, Body: d.Body})
+}
+
+func (f *Forge) post(ctx context.Context, d Delivered) Delivered {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, d.Hook.URL, bytes.NewReader(d.Body))
 	if err != nil {
 		d.Err = err
 		return d
 	}
 	request.Header.Set("Content-Type", "application/json")
-	f.kind.sign(request.Header, h, event, d.ID, body)
+	f.kind.sign(request.Header, d.Hook, d.Event, d.ID, d.Body)
 	answer, err := f.client.Do(request)
 	if err != nil {
 		d.Err = err

@@ -21,6 +21,7 @@ const (
 // The permissions that calls need, in the words of GitHub's pages about tokens.
 const (
 	needRead     = `"Metadata: read" (or the scope repo of a classic token)`
+	needRoles    = `"Metadata: read" (or the scope repo of a classic token), from somebody who may push to the repository`
 	needStatus   = `"Commit statuses: read and write" (or the scope repo:status of a classic token)`
 	needComment  = `"Pull requests: read and write" (or the scope repo of a classic token)`
 	needContents = `"Contents: read" (or the scope repo of a classic token)`

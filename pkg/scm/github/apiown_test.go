@@ -245,6 +245,21 @@ func TestDeliveriesOfTheHook(t *testing.T) {
 	if hook.Kind != cyclone.KindPush || hook.Branch != "main" || hook.Commit.SHA != newSHA || hook.Commit.Message != "Pay later" || !slices.Equal(hook.Changed, []string{"pay.go"}) {
 		t.Errorf("hook is %+v", hook)
 	}
+	again := f.Redeliver(t.Context(), all[0])
+	if <-got; again.Status != http.StatusAccepted || again.ID != all[0].ID {
+		t.Errorf("delivered again: %+v", again)
+	}
+	f.Change("acme/orders", func(r *fakeforge.Repository) {
+		r.PullRequests = []fakeforge.PullRequest{{Number: 7, Title: "Pay", SHA: newSHA, Source: "pay", Target: "main", Author: "alice", Fork: true}}
+	})
+	f.PullRequestEvent(t, "acme/orders", 7, "opened")
+	if pull := <-got; pull.Kind != cyclone.KindPullRequest || pull.PullRequest.Number != 7 || !pull.PullRequest.Fork || pull.Commit.SHA != newSHA {
+		t.Errorf("hook is %+v", pull)
+	}
+	if all = f.Comment(t, "acme/orders", 7, "alice", "/test"); len(all) != 1 || all[0].Status != http.StatusAccepted {
+		t.Errorf("delivered %+v", all)
+	}
+	<-got
 }
 
 // FuzzStatus sends descriptions of any kind; the fake notices what GitHub

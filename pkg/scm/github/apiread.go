@@ -214,7 +214,7 @@ func (g *API) MayWrite(ctx context.Context, a cyclone.ForgeAccess, user string) 
 		Role       string `json:"role_name"`
 	}
 	_, err = c.Do(ctx, rest.Call{
-		Path: at.path("collaborators", user, "permission"), Into: &said, Need: needRead, Thing: "user " + rest.Line(user, 100),
+		Path: at.path("collaborators", user, "permission"), Into: &said, Need: needRoles, Thing: "user " + rest.Line(user, 100),
 	})
 	if errors.Is(err, cyclone.ErrNotFound) {
 		return false, wrap("read permission of user", seen(ctx, c, at))
