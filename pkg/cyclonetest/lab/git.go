@@ -47,9 +47,9 @@ func StartGit(bind, dir string) (*Git, error) {
 // guard asks for a login where the repository has one.
 func (g *Git) guard(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), "/")
+		name, _, _ := strings.Cut(strings.TrimPrefix(r.URL.Path, "/"), ".git/")
 		g.mu.Lock()
-		login, closed := g.logins[name]
+		login, closed := g.logins[name+".git"]
 		g.mu.Unlock()
 		user, password, _ := r.BasicAuth()
 		if closed && subtle.ConstantTimeCompare([]byte(user+":"+password), []byte(login[0]+":"+login[1])) != 1 {
@@ -59,6 +59,16 @@ func (g *Git) guard(next http.Handler) http.Handler {
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// Handler serves the repositories at somebody else's address, below "/".
+func (g *Git) Handler() http.Handler { return g.server.Handler }
+
+// SetRef points a ref of a repository at a commit that is there: a forge's
+// refs/pull/7/head, say.
+func (g *Git) SetRef(ctx context.Context, name, ref, sha string) error {
+	_, err := git(ctx, filepath.Join(g.dir, name+".git"), "update-ref", ref, sha)
+	return err
 }
 
 // Close asks for this login on a repository from now on.
