@@ -22,7 +22,7 @@ type Totals struct {
 	// OldestPending is when the event that waits longest was created; zero
 	// when none is pending.
 	OldestPending time.Time
-	// Notices are final events with something still to be told: the outbox.
+	// Notices are events with something still to be told: the outbox.
 	Notices int
 	// DeliveriesWaiting are neither handled nor parked; DeliveriesParked were
 	// given up and wait for somebody to redeliver them.

@@ -224,7 +224,7 @@ func (s *MemoryEvents) Running(context.Context) ([]*cyclone.Event, error) {
 func (s *MemoryEvents) NoticesDue(_ context.Context, now time.Time, limit int) ([]*cyclone.Event, error) {
 	found := s.selected(func(e *cyclone.Event) bool {
 		due, open := noticeDue(e)
-		return e.Status.Final() && open && !due.After(now)
+		return open && !due.After(now)
 	})
 	slices.SortStableFunc(found, func(a, b *cyclone.Event) int {
 		first, _ := noticeDue(a)

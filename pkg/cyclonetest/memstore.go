@@ -125,10 +125,9 @@ func (m *Memory) Totals(context.Context) (cyclone.Totals, error) {
 			t.Blocked++
 		case cyclone.StatusRunning:
 			t.Running++
-		default:
-			if _, open := noticeDue(e); open {
-				t.Notices++
-			}
+		}
+		if _, open := noticeDue(e); open {
+			t.Notices++
 		}
 	}
 	t.DeliveriesWaiting, t.DeliveriesParked = m.Deliveries.open()

@@ -219,14 +219,11 @@ func encodeEvent(e *cyclone.Event) (event, run string, err error) {
 	return event, run, err
 }
 
-// noticeDue is when a final event's next notice is to be told, in
+// noticeDue is when an event's next notice is to be told, in
 // milliseconds. Unlike Event.NoticeDue it tells a zero time, which is due at
 // once, from no notice.
 func noticeDue(e *cyclone.Event) sql.NullInt64 {
 	var due sql.NullInt64
-	if !e.Status.Final() {
-		return due
-	}
 	for _, n := range e.Run.Notices {
 		if at := n.NextAt.UnixMilli(); !n.Done && (!due.Valid || at < due.Int64) {
 			due = sql.NullInt64{Int64: at, Valid: true}

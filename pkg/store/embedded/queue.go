@@ -87,8 +87,8 @@ func (s *Events) Running(ctx context.Context) ([]*cyclone.Event, error) {
 	return events, wrap(err, "list running events")
 }
 
-// NoticesDue returns final events with an undone notice whose time has come,
-// the longest due first, at most limit of them.
+// NoticesDue returns events, also such as are not over, with an undone notice
+// whose time has come, the longest due first, at most limit of them.
 func (s *Events) NoticesDue(ctx context.Context, now time.Time, limit int) ([]*cyclone.Event, error) {
 	events, err := all(ctx, s.db, scanEvent, `SELECT event, run FROM events INDEXED BY events_notice
 		WHERE notice_due IS NOT NULL AND notice_due <= ? ORDER BY notice_due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))

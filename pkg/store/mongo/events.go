@@ -30,7 +30,7 @@ type eventDoc struct {
 	// Key is unique: "key:" and Run.Key, or "id:" and the id for an event
 	// without a key, as not every server can leave those out of an index.
 	Key string `bson:"key"`
-	// NoticeDue is when the next notice of a final event is to be told.
+	// NoticeDue is when the next notice is to be told.
 	NoticeDue *time.Time `bson:"noticeDue,omitempty"`
 	// Write is the token of the Replace that wrote the document last.
 	Write string `bson:"write,omitempty"`
@@ -49,13 +49,13 @@ func newEventDoc(e *cyclone.Event) eventDoc {
 	return eventDoc{ID: string(e.ID), Event: *e, Run: e.Run, Key: key, NoticeDue: noticeDue(e)}
 }
 
-// noticeDue is when a final event's next notice is to be told. Unlike
+// noticeDue is when an event's next notice is to be told. Unlike
 // Event.NoticeDue it tells a zero time, which is due at once and stands here as
 // 1970, from no notice.
 func noticeDue(e *cyclone.Event) *time.Time {
 	var due *time.Time
 	for _, n := range e.Run.Notices {
-		if at := n.NextAt; e.Status.Final() && !n.Done && (due == nil || at.Before(*due)) {
+		if at := n.NextAt; !n.Done && (due == nil || at.Before(*due)) {
 			if first := time.UnixMilli(0); at.Before(first) {
 				at = first
 			}

@@ -118,8 +118,8 @@ func (s *Events) Running(ctx context.Context) ([]*cyclone.Event, error) {
 	return events, wrap(err, "list running events")
 }
 
-// NoticesDue returns final events with an undone notice whose time has come,
-// the longest due first, at most limit of them.
+// NoticesDue returns events, also such as are not over, with an undone notice
+// whose time has come, the longest due first, at most limit of them.
 func (s *Events) NoticesDue(ctx context.Context, now time.Time, limit int) ([]*cyclone.Event, error) {
 	events, err := all[eventDoc](ctx, s.c, bson.D{{Key: "noticeDue", Value: bson.D{{Key: "$lte", Value: now}}}},
 		options.Find().SetSort(byOne("noticeDue")).SetLimit(int64(paging.AtMost(limit))))

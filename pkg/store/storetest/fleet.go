@@ -136,13 +136,13 @@ var totals = []clause{
 		must(t, s.Deliveries.Create(t.Context(), handled))
 		want := cyclone.Totals{
 			Pending: 3, Blocked: 2, Running: 1, OldestPending: cyclone.Stamp(at(1)),
-			Notices: 2, DeliveriesWaiting: 4, DeliveriesParked: 2,
+			Notices: 8, DeliveriesWaiting: 4, DeliveriesParked: 2,
 		}
 		same(t, want, must1(s.Census.Totals(t.Context()))(t), "totals")
 		e := must1(s.Queue.Claim(t.Context(), claim("b", "w")))(t)
 		e.Status, e.Run.Notices[0].Done = cyclone.StatusTimeout, true
 		must(t, s.Events.Replace(t.Context(), e))
-		want.Pending, want.OldestPending = 2, cyclone.Stamp(at(2))
+		want.Pending, want.OldestPending, want.Notices = 2, cyclone.Stamp(at(2)), 7
 		same(t, want, must1(s.Census.Totals(t.Context()))(t), "totals after one was over")
 	}},
 }

@@ -174,12 +174,14 @@ func noticesDue(t *testing.T, s Stores) {
 		due     bool
 	}{
 		{cyclone.StatusSuccess, []cyclone.Notice{notice(false, time.Time{})}, true}, // at once
+		{cyclone.StatusRunning, []cyclone.Notice{notice(false, at(1))}, true},
+		{cyclone.StatusPending, []cyclone.Notice{notice(false, at(2))}, true},
+		{cyclone.StatusBlocked, []cyclone.Notice{notice(true, at(1)), notice(false, at(3))}, true},
 		{cyclone.StatusFailure, []cyclone.Notice{notice(true, at(1)), notice(false, at(10)), notice(false, at(99))}, true},
 		{cyclone.StatusFailure, []cyclone.Notice{notice(false, at(20))}, true},
 		{cyclone.StatusFailure, []cyclone.Notice{notice(false, at(21))}, false},
 		{cyclone.StatusSuccess, []cyclone.Notice{notice(true, at(1))}, false},
 		{cyclone.StatusSuccess, nil, false},
-		{cyclone.StatusRunning, []cyclone.Notice{notice(false, at(1))}, false},
 	} {
 		e := newEvent("orders")
 		e.CreatedAt = at(i)
@@ -205,4 +207,10 @@ func noticesDue(t *testing.T, s Stores) {
 	if slices.Contains(ids(10), e.ID) {
 		t.Error("an event whose notices are done is still due")
 	}
+	// A claim and a renewal leave notices as they are.
+	claimed := must1(s.Queue.Claim(t.Context(), claim("orders", "w")))(t)
+	same(t, want[2], claimed.ID, "claimed event")
+	renewed := must1(s.Queue.Renew(t.Context(), fence(claimed), at(500)))(t)
+	same(t, []cyclone.Notice{{Name: "mail", NextAt: cyclone.Stamp(at(2))}}, renewed.Run.Notices, "notices of a claimed event")
+	same(t, want[1:], ids(10), "events with a notice due after a claim")
 }
