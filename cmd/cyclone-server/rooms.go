@@ -60,7 +60,7 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	}
 	wake := func() { r.dispatcher.Wake() }
 	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
-	hub := livelog.New()
+	hub, connector := livelog.New(), r.connector(st, in)
 	statuses := &github.Statuses{Secrets: st.secrets, Sealer: in.sealer, EventURL: r.eventURL}
 	r.progress = &progress.Progress{
 		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs, Files: st.files,
@@ -87,8 +87,8 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 		Nodes:        st.nodes, Retention: r.retention, Metrics: counts, Census: st.census,
 		Ready:   []httpapi.Check{{Name: "store", Run: st.ping}, {Name: "node " + s.nodeName, Run: r.dispatcher.Ready}},
 		Version: httpapi.Version{Version: version, Commit: commit, Go: runtime.Version()},
-		Wake:    wake,
-		Log:     log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
+		Wake:    wake, Connector: connector,
+		Log: log, ExternalURL: s.external(), Registry: s.registry, Origins: s.corsOrigins,
 	}
 	return r, nil
 }

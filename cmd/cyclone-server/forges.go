@@ -1,0 +1,31 @@
+package main
+
+import (
+	"time"
+
+	"cyclone/pkg/connect"
+	"cyclone/pkg/cyclone"
+	"cyclone/pkg/scm/git"
+	"cyclone/pkg/scm/github"
+)
+
+// connector is what knows the forges' APIs and the projects' credentials.
+func (r *rooms) connector(st *stores, in *installation) *connect.Connector {
+	return &connect.Connector{
+		Projects: st.projects, Secrets: st.secrets, Marks: st.marks, Sealer: in.sealer,
+		Drivers:     map[string]connect.Driver{"github": &github.API{}},
+		Heads:       map[string]cyclone.HeadReader{"git": &git.Cloner{}},
+		ExternalURL: r.settings.external(), Apps: r.settings.oauthApps(), Now: time.Now, Log: r.log,
+	}
+}
+
+// oauthApps are the ones that were registered at forges.
+func (s *settings) oauthApps() []connect.OAuthApp {
+	var apps []connect.OAuthApp
+	for scm, a := range map[string]oauthApp{"github": s.githubOAuth, "gitlab": s.gitlabOAuth} {
+		if a.id != "" {
+			apps = append(apps, connect.OAuthApp{SCM: scm, URL: a.url, ClientID: a.id, ClientSecret: a.secret})
+		}
+	}
+	return apps
+}
