@@ -5,201 +5,197 @@ import (
 	"strings"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/payload"
 )
 
 // maxCommits is how many commits GitHub lists in a push at most; a list of
 // that length may have been cut off.
 const maxCommits = 2048
 
-func push(p node) (*cyclone.Hook, error) {
-	ref := p.at("ref").text()
-	branch, isBranch := strings.CutPrefix(ref, "refs/heads/")
-	tag, isTag := strings.CutPrefix(ref, "refs/tags/")
+func push(p *pushed) (*cyclone.Hook, error) {
+	branch, isBranch := strings.CutPrefix(p.Ref, "refs/heads/")
+	tag, isTag := strings.CutPrefix(p.Ref, "refs/tags/")
 	switch {
-	case ref == "":
+	case p.Ref == "":
 		return nil, cyclone.Invalid("ref", "is missing")
-	case !isBranch && !isTag:
-		return ignored(p, "ref "+shorten(ref)+" is neither a branch nor a tag"), nil
+	case isBranch:
+		return branchPush(p, branch)
+	case isTag:
+		return tagPush(p, tag)
 	}
-	short, err := name(node{branch}, "ref")
-	if isTag {
-		short, err = name(node{tag}, "ref")
-	}
+	return p.ignored("ref %s is neither a branch nor a tag", shorten(p.Ref)), nil
+}
+
+// gone reports whether a push deleted its ref.
+func (p *pushed) gone() bool { return p.Deleted || payload.IsZero(p.After) }
+
+func branchPush(p *pushed, branch string) (*cyclone.Hook, error) {
+	branch, err := payload.Name("ref", branch)
 	if err != nil {
 		return nil, err
 	}
-	if p.at("deleted").truth() || strings.Trim(p.at("after").text(), "0") == "" && p.at("after").text() != "" {
-		return ignored(p, strings.TrimPrefix(ref, "refs/")+" was deleted"), nil
+	if p.gone() {
+		return p.ignored("branch %s was deleted", shorten(branch)), nil
 	}
-	if isTag {
-		return tagPush(p, ref, short)
-	}
-	return branchPush(p, ref, short)
-}
-
-func branchPush(p node, ref, branch string) (*cyclone.Hook, error) {
-	sha, err := hash(p.at("after"), "after")
+	sha, err := payload.Hash("after", p.After)
 	if err != nil {
 		return nil, err
 	}
-	return &cyclone.Hook{
-		Kind: cyclone.KindPush, Action: cyclone.ActionStart, Actor: actor(p), Repositories: repositories(p),
-		Ref: ref, Branch: branch, Commit: headCommit(p, sha), Before: replaced(p), Changed: changed(p),
-	}, nil
-}
-
-// replaced is the commit that a push replaced. Zeros stand for none, and what
-// is no hash is not handed on: git is asked about it.
-func replaced(p node) string {
-	before := p.at("before").text()
-	if !isHash(before) || strings.Trim(before, "0") == "" {
-		return ""
-	}
-	return before
+	hook := p.hook(cyclone.KindPush)
+	p.fill(hook, sha)
+	hook.Branch = branch
+	hook.Before, hook.Changed = payload.Before(p.Before), changed(p)
+	return hook, nil
 }
 
 // tagPush takes the commit from head_commit: for an annotated tag "after" is
 // the hash of the tag object.
-func tagPush(p node, ref, tag string) (*cyclone.Hook, error) {
-	at := p.at("head_commit", "id")
-	if at.text() == "" {
-		at = p.at("after")
-	}
-	sha, err := hash(at, "head_commit.id")
+func tagPush(p *pushed, tag string) (*cyclone.Hook, error) {
+	tag, err := payload.Name("ref", tag)
 	if err != nil {
 		return nil, err
 	}
-	return &cyclone.Hook{
-		Kind: cyclone.KindTag, Action: cyclone.ActionStart, Actor: actor(p), Repositories: repositories(p),
-		Ref: ref, Tag: tag, Commit: headCommit(p, sha),
-	}, nil
+	if p.gone() {
+		return p.ignored("tag %s was deleted", shorten(tag)), nil
+	}
+	if p.HeadCommit.ID == "" {
+		p.HeadCommit.ID = p.After
+	}
+	sha, err := payload.Hash("head_commit.id", p.HeadCommit.ID)
+	if err != nil {
+		return nil, err
+	}
+	hook := p.hook(cyclone.KindTag)
+	p.fill(hook, sha)
+	hook.Tag = tag
+	return hook, nil
 }
 
-func headCommit(p node, sha string) cyclone.Commit {
-	head := p.at("head_commit")
-	if head.at("id").text() != sha {
-		return cyclone.Commit{SHA: sha}
-	}
-	return cyclone.Commit{
-		SHA: sha, Message: head.at("message").text(),
-		Author: author(head.at("author")), URL: head.at("url").text(),
-	}
+// fill writes into hook what was pushed.
+func (p *pushed) fill(hook *cyclone.Hook, sha string) {
+	head := payload.Find(sha, p.HeadCommit)
+	hook.Ref, hook.Commit, hook.Committer = p.Ref, head.Word(), head.Address()
 }
 
 // changed are the paths that a push touched, or nil when the payload does not
 // tell all: for a new branch or a forced push its commits are not the
 // difference to what was there before, and long lists are cut off.
-func changed(p node) []string {
-	commits, _ := p.at("commits").list()
-	if p.at("created").truth() || p.at("forced").truth() || len(commits) == 0 || len(commits) >= maxCommits {
+func changed(p *pushed) []string {
+	if p.Created || p.Forced || len(p.Commits) >= maxCommits || payload.IsZero(p.Before) {
 		return nil
 	}
-	var paths []string
-	seen := map[string]bool{}
-	for _, c := range commits {
-		for _, key := range []string{"added", "modified", "removed"} {
-			files, ok := c.at(key).list()
-			if !ok {
-				return nil
-			}
-			for _, f := range files {
-				if path := f.text(); path != "" && !seen[path] {
-					seen[path] = true
-					paths = append(paths, path)
-				}
-			}
-		}
-	}
-	return paths
+	return payload.Changed(p.Commits)
 }
 
-func pullRequest(p node) (*cyclone.Hook, error) {
-	pr := p.at("pull_request")
-	number := pr.at("number").number()
-	if number < 1 || number > 1<<31-1 {
+func pullRequest(p *pullRequested) (*cyclone.Hook, error) {
+	pr := &p.PullRequest
+	if pr.Number < 1 || pr.Number > 1<<31-1 {
 		return nil, cyclone.Invalid("pull_request.number", "is missing or not a number")
 	}
-	if why := notStarting(p, number); why != "" {
-		return ignored(p, why), nil
+	if why := notStarting(p); why != "" {
+		return p.ignored("%s", why), nil
 	}
-	sha, err := hash(pr.at("head", "sha"), "pull_request.head.sha")
+	sha, err := payload.Hash("pull_request.head.sha", pr.Head.SHA)
 	if err != nil {
 		return nil, err
 	}
-	source, err := name(pr.at("head", "ref"), "pull_request.head.ref")
+	source, err := payload.Name("pull_request.head.ref", pr.Head.Ref)
 	if err != nil {
 		return nil, err
 	}
-	target, err := name(pr.at("base", "ref"), "pull_request.base.ref")
+	target, err := payload.Name("pull_request.base.ref", pr.Base.Ref)
 	if err != nil {
 		return nil, err
 	}
-	hook := &cyclone.Hook{
-		Kind: cyclone.KindPullRequest, Action: cyclone.ActionStart, Actor: actor(p), Repositories: repositories(p),
-		Ref: fmt.Sprintf("refs/pull/%d/head", number), Branch: source,
-		Commit: cyclone.Commit{SHA: sha, URL: commitURL(pr, sha)},
-		PullRequest: &cyclone.PullRequest{
-			Number: int(number), Title: pr.at("title").text(),
-			SourceBranch: source, TargetBranch: target, Fork: fork(pr),
-		},
+	hook := p.hook(cyclone.KindPullRequest)
+	hook.Ref, hook.Branch = headRef(pr.Number), source
+	hook.Commit = cyclone.Commit{SHA: sha, URL: commitURL(pr, sha)}
+	hook.PullRequest = &cyclone.PullRequest{
+		Number: int(pr.Number), Title: payload.Line(pr.Title),
+		SourceBranch: source, TargetBranch: target, Fork: fork(pr),
 	}
-	if p.at("action").text() == "closed" {
+	if p.Action == "closed" {
 		hook.Action = cyclone.ActionCancel
 	}
 	return hook, nil
 }
 
+func headRef(number int64) string { return fmt.Sprintf("refs/pull/%d/head", number) }
+
 // notStarting says why a pull_request delivery is of no interest, or nothing.
-func notStarting(p node, number int64) string {
-	action := p.at("action").text()
-	switch action {
+func notStarting(p *pullRequested) string {
+	switch p.Action {
 	case "closed":
 		return ""
 	case "opened", "reopened", "synchronize", "ready_for_review":
 	case "edited":
-		if p.at("changes", "base", "ref", "from").text() == "" {
-			return fmt.Sprintf("pull request #%d was edited, but not its target branch", number)
+		if p.Changes.Base.Ref.From == "" {
+			return fmt.Sprintf("pull request #%d was edited, but not its target branch", p.PullRequest.Number)
 		}
 	default:
-		return "pull_request deliveries of action " + shorten(action) + " start nothing"
+		return "pull_request deliveries of action " + shorten(p.Action) + " start nothing"
 	}
-	if p.at("pull_request", "draft").truth() {
-		return fmt.Sprintf("pull request #%d is a draft", number)
+	if p.PullRequest.Draft {
+		return fmt.Sprintf("pull request #%d is a draft", p.PullRequest.Number)
 	}
 	return ""
 }
 
 // fork reports whether the commits come from another repository. What is not
 // known (a deleted fork, a strange payload) counts as a fork: the safe side.
-func fork(pr node) bool {
-	head, base := pr.at("head", "repo"), pr.at("base", "repo")
-	if h, b := head.at("id").number(), base.at("id").number(); h != 0 && b != 0 {
-		return h != b
+func fork(pr *pullData) bool {
+	head, base := pr.Head.Repo, pr.Base.Repo
+	if head.ID != 0 && base.ID != 0 {
+		return head.ID != base.ID
 	}
-	h, b := head.at("full_name").text(), base.at("full_name").text()
-	return h == "" || h != b
+	return head.FullName == "" || head.FullName != base.FullName
 }
 
-func commitURL(pr node, sha string) string {
-	page := pr.at("html_url").text()
-	if page == "" {
+func commitURL(pr *pullData, sha string) string {
+	if pr.HTMLURL == "" {
 		return ""
 	}
-	return page + "/commits/" + sha
+	return payload.Link(pr.HTMLURL + "/commits/" + sha)
+}
+
+// issueComment is about a comment on an issue or a pull request. Which commit that
+// is about, and whether its author may ask for anything, is not in the payload.
+func issueComment(p *commented) (*cyclone.Hook, error) {
+	command, author := payload.Command(p.Comment.Body), p.Comment.User
+	switch {
+	case p.Action != "created":
+		return p.ignored("issue_comment deliveries of action %s start nothing", shorten(p.Action)), nil
+	case p.Issue.PullRequest == nil:
+		return p.ignored("the comment is on an issue, not on a pull request"), nil
+	case command == "":
+		return p.ignored("the comment has no line /test or /retest"), nil
+	case author.Type == "Bot" || strings.HasSuffix(author.Login, "[bot]"):
+		return p.ignored("the comment is by a bot, %s", shorten(author.Login)), nil
+	case p.Issue.State == "closed":
+		return p.ignored("the comment is on pull request #%d, which is closed", p.Issue.Number), nil
+	case p.Issue.Number < 1 || p.Issue.Number > 1<<31-1:
+		return nil, cyclone.Invalid("issue.number", "is missing or not a number")
+	case payload.Line(author.Login) == "":
+		return nil, cyclone.Invalid("comment.user.login", "is missing, so nobody knows whether its author may ask for this")
+	}
+	hook := p.hook(cyclone.KindComment)
+	hook.Actor, hook.Comment, hook.Ref = payload.Line(author.Login), command, headRef(p.Issue.Number)
+	// A fork, as long as nothing else is known.
+	hook.PullRequest = &cyclone.PullRequest{Number: int(p.Issue.Number), Title: payload.Line(p.Issue.Title), Fork: true}
+	return hook, nil
 }
 
 // release does not know the commit: target_commitish names where the tag was
 // to be made, not where it is. The worker asks git.
-func release(p node) (*cyclone.Hook, error) {
-	if action := p.at("action").text(); action != "published" {
-		return ignored(p, "release deliveries of action "+shorten(action)+" start nothing"), nil
+func release(p *released) (*cyclone.Hook, error) {
+	if p.Action != "published" {
+		return p.ignored("release deliveries of action %s start nothing", shorten(p.Action)), nil
 	}
-	tag, err := name(p.at("release", "tag_name"), "release.tag_name")
+	tag, err := payload.Name("release.tag_name", p.Release.TagName)
 	if err != nil {
 		return nil, err
 	}
-	return &cyclone.Hook{
-		Kind: cyclone.KindRelease, Action: cyclone.ActionStart, Actor: actor(p), Repositories: repositories(p),
-		Ref: "refs/tags/" + tag, Tag: tag,
-	}, nil
+	hook := p.hook(cyclone.KindRelease)
+	hook.Ref, hook.Tag = "refs/tags/"+tag, tag
+	return hook, nil
 }

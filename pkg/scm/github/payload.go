@@ -1,109 +1,117 @@
 package github
 
 import (
-	"encoding/json"
-	"strings"
+	"fmt"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/payload"
 )
 
-// node is a place in a payload; a place that is not there is a node too.
-type node struct{ v any }
-
-// at goes down the keys.
-func (n node) at(keys ...string) node {
-	for _, k := range keys {
-		m, ok := n.v.(map[string]any)
-		if !ok {
-			return node{}
-		}
-		n = node{m[k]}
-	}
-	return n
+// common is what all deliveries say.
+type common struct {
+	Action     string         `json:"action"`
+	Sender     sender         `json:"sender"`
+	Pusher     payload.Person `json:"pusher"`
+	Repository struct {
+		CloneURL string `json:"clone_url"`
+		SSHURL   string `json:"ssh_url"`
+		GitURL   string `json:"git_url"`
+		HTMLURL  string `json:"html_url"`
+		SVNURL   string `json:"svn_url"`
+	} `json:"repository"`
 }
 
-func (n node) text() string {
-	s, _ := n.v.(string)
-	return s
+type sender struct {
+	Login string `json:"login"`
+	Type  string `json:"type"` // "User", "Bot"
 }
 
-func (n node) truth() bool {
-	b, _ := n.v.(bool)
-	return b
+func (c *common) actor() string {
+	if c.Sender.Login != "" {
+		return payload.Line(c.Sender.Login)
+	}
+	return payload.Line(c.Pusher.Name)
 }
 
-// number is the node's whole number, or 0.
-func (n node) number() int64 {
-	s, ok := n.v.(json.Number)
-	if !ok {
-		return 0
+// hook begins a hook with who did it and all the URLs by which the payload
+// names its repository.
+func (c *common) hook(kind cyclone.TriggerKind) *cyclone.Hook {
+	r := c.Repository
+	return &cyclone.Hook{
+		Kind: kind, Action: cyclone.ActionStart, Actor: c.actor(),
+		Repositories: payload.URLs(r.CloneURL, r.SSHURL, r.GitURL, r.HTMLURL, r.SVNURL),
 	}
-	i, err := s.Int64()
-	if err != nil {
-		return 0
-	}
-	return i
 }
 
-// list is the node's items; ok is false when it is no list.
-func (n node) list() (items []node, ok bool) {
-	l, ok := n.v.([]any)
-	for _, v := range l {
-		items = append(items, node{v})
-	}
-	return items, ok
+// ignored is a hook that starts nothing.
+func (c *common) ignored(why string, args ...any) *cyclone.Hook {
+	hook := c.hook("")
+	hook.Action, hook.Ignored = "", fmt.Sprintf(why, args...)
+	return hook
 }
 
-func actor(p node) string {
-	if login := p.at("sender", "login").text(); login != "" {
-		return login
-	}
-	return p.at("pusher", "name").text()
+type pushed struct {
+	common
+	Ref        string           `json:"ref"`
+	Before     string           `json:"before"`
+	After      string           `json:"after"`
+	Created    bool             `json:"created"`
+	Deleted    bool             `json:"deleted"`
+	Forced     bool             `json:"forced"`
+	Commits    []payload.Commit `json:"commits"`
+	HeadCommit payload.Commit   `json:"head_commit"`
 }
 
-// repositories are all the URLs by which the payload names its repository.
-func repositories(p node) []string {
-	var urls []string
-	for _, key := range []string{"clone_url", "ssh_url", "git_url", "html_url", "svn_url"} {
-		if u := p.at("repository", key).text(); u != "" {
-			urls = append(urls, u)
-		}
-	}
-	return urls
+type pullRequested struct {
+	common
+	PullRequest pullData `json:"pull_request"`
+	Changes     struct {
+		Base struct {
+			Ref struct {
+				From string `json:"from"`
+			} `json:"ref"`
+		} `json:"base"`
+	} `json:"changes"`
 }
 
-// author writes a git signature: "Alice <a@example.com>".
-func author(p node) string {
-	name, email := p.at("name").text(), p.at("email").text()
-	if email == "" {
-		return name
-	}
-	return strings.TrimSpace(name + " <" + email + ">")
+type pullData struct {
+	Number  int64    `json:"number"`
+	Title   string   `json:"title"`
+	HTMLURL string   `json:"html_url"`
+	Draft   bool     `json:"draft"`
+	Head    pullSide `json:"head"`
+	Base    pullSide `json:"base"`
 }
 
-// hash reads a commit's hash. It ends up as an argument of git, so nothing
-// else than a hash is taken.
-func hash(p node, field string) (string, error) {
-	sha := p.text()
-	if !isHash(sha) {
-		return "", cyclone.Invalid(field, "%q is not a commit hash", shorten(sha))
-	}
-	return sha, nil
+// pullSide is one of the two branches of a pull request.
+type pullSide struct {
+	Ref  string `json:"ref"`
+	SHA  string `json:"sha"`
+	Repo struct {
+		ID       int64  `json:"id"`
+		FullName string `json:"full_name"`
+	} `json:"repo"`
 }
 
-func isHash(s string) bool {
-	if len(s) != 40 && len(s) != 64 {
-		return false
-	}
-	return strings.Trim(s, "0123456789abcdef") == ""
+type commented struct {
+	common
+	Issue struct {
+		Number      int64  `json:"number"`
+		Title       string `json:"title"`
+		State       string `json:"state"`
+		PullRequest *struct {
+			URL string `json:"url"`
+		} `json:"pull_request"` // nil for a plain issue
+	} `json:"issue"`
+	Comment struct {
+		Body string `json:"body"`
+		User sender `json:"user"`
+	} `json:"comment"`
 }
 
-// name reads the name of a branch or tag and refuses what git would not take.
-func name(p node, field string) (string, error) {
-	s := p.text()
-	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }
-	if s == "" || len(s) > 1024 || strings.HasPrefix(s, "-") || strings.Contains(s, "..") || strings.ContainsFunc(s, bad) {
-		return "", cyclone.Invalid(field, "%q is not a name that git takes", shorten(s))
-	}
-	return s, nil
+type released struct {
+	common
+	Release struct {
+		TagName string `json:"tag_name"`
+	} `json:"release"`
 }

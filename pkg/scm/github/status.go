@@ -14,6 +14,7 @@ import (
 	"unicode"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/payload"
 )
 
 const (
@@ -43,7 +44,7 @@ type Statuses struct {
 func (s *Statuses) Wanted(p *cyclone.Project, e *cyclone.Event) bool {
 	_, ok := placeOf(p.Repository.URL)
 	return ok && p.Repository.Type == "github" && p.Repository.Credential != "" &&
-		e.Status.Final() && isHash(e.Commit.SHA)
+		e.Status.Final() && payload.IsHash(e.Commit.SHA)
 }
 
 // Notify sets the status of a final event's commit under the context

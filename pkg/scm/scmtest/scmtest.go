@@ -14,7 +14,6 @@ import (
 	"net/textproto"
 	"os"
 	"path/filepath"
-	"regexp"
 	"strings"
 	"testing"
 
@@ -33,6 +32,9 @@ type Suite struct {
 	// Dir holds the deliveries: <name>.header with header lines, <name>.body
 	// with the raw body, <name>.golden with the hook or the error as JSON.
 	Dir string
+	// OwnNames says that branches and tags are named by something else than the
+	// payload's texts, such as the paths of Subversion.
+	OwnNames bool
 	// Update writes the golden files instead of comparing them.
 	Update bool
 }
@@ -54,6 +56,8 @@ func Run(t *testing.T, s Suite) {
 	t.Run("signature", func(t *testing.T) { s.signature(t, cases[0]) })
 	t.Run("delivery id", func(t *testing.T) { s.deliveryID(t, cases[0]) })
 	t.Run("no JSON", func(t *testing.T) { s.noJSON(t, cases[0]) })
+	t.Run("bombs", func(t *testing.T) { s.bombs(t, cases) })
+	t.Run("names", func(t *testing.T) { s.names(t, cases) })
 }
 
 // Case is one delivery of testdata.
@@ -137,50 +141,5 @@ func (s Suite) golden(t *testing.T, c Case) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("parsed differs from %s (-want +got):\n%s", file, diff)
-	}
-}
-
-var hash = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-
-// Check holds what Parse returned against what every hook promises.
-func Check(t *testing.T, hook *cyclone.Hook, err error) {
-	t.Helper()
-	switch {
-	case err != nil && !errors.Is(err, cyclone.ErrInvalid):
-		t.Errorf("error %q is not ErrInvalid", err)
-	case err != nil && hook != nil:
-		t.Error("both a hook and an error")
-	case err == nil && hook == nil:
-		t.Error("neither a hook nor an error")
-	}
-	if err != nil || hook == nil || hook.Ignored != "" {
-		return
-	}
-	if hook.Action != cyclone.ActionStart && hook.Action != cyclone.ActionCancel {
-		t.Errorf("action is %q", hook.Action)
-	}
-	if sha := hook.Commit.SHA; sha != "" && !hash.MatchString(sha) {
-		t.Errorf("commit %q is not a hash", sha)
-	}
-	if !strings.HasPrefix(hook.Ref, "refs/") {
-		t.Errorf("ref %q does not begin with refs/", hook.Ref)
-	}
-	checkKind(t, hook)
-}
-
-func checkKind(t *testing.T, hook *cyclone.Hook) {
-	t.Helper()
-	ok := false
-	switch hook.Kind {
-	case cyclone.KindPush:
-		ok = hook.Branch != "" && hook.Tag == "" && hook.PullRequest == nil && hook.Commit.SHA != ""
-	case cyclone.KindTag, cyclone.KindRelease:
-		ok = hook.Tag != "" && hook.Branch == "" && hook.PullRequest == nil
-	case cyclone.KindPullRequest:
-		ok = hook.PullRequest != nil && hook.PullRequest.Number > 0 && hook.Commit.SHA != ""
-	}
-	if !ok {
-		t.Errorf("kind %q does not fit branch %q, tag %q, pull request %+v, commit %q",
-			hook.Kind, hook.Branch, hook.Tag, hook.PullRequest, hook.Commit.SHA)
 	}
 }
