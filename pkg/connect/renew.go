@@ -79,7 +79,7 @@ func pause(ctx context.Context) error {
 
 // orExpired is a grant that cannot be renewed, as long as its token lasts.
 func (g *grant) orExpired(id string, now time.Time) (*grant, error) {
-	if g.Expiry.After(now) {
+	if g.Expiry.IsZero() || g.Expiry.After(now) {
 		return g, nil
 	}
 	why := g.Broken
@@ -108,7 +108,15 @@ func (c *Connector) renew(ctx context.Context, id string, m *cyclone.Mark, g *gr
 	case errors.Is(err, cyclone.ErrForbidden):
 		g.Refresh, g.Broken = "", err.Error()
 	}
-	if saveErr := c.putRenewed(ctx, m, g); saveErr != nil {
+	switch saveErr := c.putRenewed(ctx, m, g); {
+	case errors.Is(saveErr, cyclone.ErrConflict):
+		// It took longer than the claim, or the account was connected anew or
+		// forgotten meanwhile: what is stored now counts.
+		if g, _, err = c.grant(ctx, id); err != nil {
+			return nil, err
+		}
+		return g.orExpired(id, now)
+	case saveErr != nil:
 		return nil, fmt.Errorf("save the renewed token of account %s: %w", id, saveErr)
 	}
 	switch {
@@ -138,8 +146,7 @@ func (c *Connector) exchangeRefresh(ctx context.Context, m *cyclone.Mark, g *gra
 	return token, nil
 }
 
-// putRenewed tries hard to save what cannot be had again. A conflict means that
-// the account was connected anew or forgotten meanwhile, which counts more.
+// putRenewed tries hard to save what cannot be had again.
 func (c *Connector) putRenewed(ctx context.Context, m *cyclone.Mark, g *grant) error {
 	// The time for it is its own: the forge may have used up the other.
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), renewTime)
@@ -148,7 +155,7 @@ func (c *Connector) putRenewed(ctx context.Context, m *cyclone.Mark, g *grant) e
 		next := *m // Put may have counted before it failed
 		err := c.put(ctx, &next, g)
 		if err == nil || errors.Is(err, cyclone.ErrConflict) {
-			return nil
+			return err
 		}
 		if pause(ctx) != nil {
 			return err
