@@ -92,12 +92,15 @@ func (f *fixture) inMemory() {
 	f.Events, f.Queue, f.Logs, f.progress.store = m.Events, m.Events, m.Logs, f.records
 }
 
-// testAuth knows the administrator and one user.
+// testAuth knows the administrator and two users.
 type testAuth struct{ httpapi.AdminToken }
 
 func (a testAuth) Authenticate(ctx context.Context, token string) (httpapi.Identity, error) {
 	if token == "a-users-token" {
 		return httpapi.Identity{Name: "bob", Role: httpapi.RoleUser}, nil
+	}
+	if token == "another-users-token" {
+		return httpapi.Identity{Name: "eve", Role: httpapi.RoleUser}, nil
 	}
 	return a.AdminToken.Authenticate(ctx, token)
 }

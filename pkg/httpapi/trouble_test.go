@@ -100,7 +100,8 @@ func TestHungStoreIsAnsweredInTime(t *testing.T) {
 				continue
 			}
 			path := strings.NewReplacer("{project}", "orders", "{scm}", "github", "{event}", "e1", "{worker}", "w1", "{node}", "local",
-				"{cluster}", "prod", "{secret}", "S", "{delivery}", "d1", "{kind}", "artifact", "{path}", "a/b").Replace(r.Path)
+				"{cluster}", "prod", "{secret}", "S", "{delivery}", "d1", "{kind}", "artifact", "{path}", "a/b",
+				"{account}", "github/github.com/alice").Replace(r.Path)
 			if r.Access == httpapi.Socket || strings.HasSuffix(r.Path, "/connect") {
 				b.wantSlow(path)
 				continue
