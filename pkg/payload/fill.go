@@ -14,7 +14,7 @@ type reader struct {
 	data  []byte
 	pos   int
 	depth int
-	items int // that may still be kept
+	room  int // bytes that items of lists may still take
 	plans map[reflect.Type]plan
 }
 
@@ -89,9 +89,9 @@ func (r *reader) object(v reflect.Value) error {
 // half a list would lie.
 func (r *reader) list(v reflect.Value) error {
 	v.Set(reflect.MakeSlice(v.Type(), 0, 0))
-	n, over := 0, false
+	n, size, over := 0, int(v.Type().Elem().Size()), false
 	err := r.each(func() error {
-		if r.items--; over || r.items < 0 {
+		if r.room -= size; over || r.room < 0 {
 			over = true
 			return r.skip()
 		}
@@ -111,7 +111,7 @@ func (r *reader) lines(v reflect.Value) error {
 	if err != nil {
 		return err
 	}
-	if r.items -= strings.Count(s, "\n") + 1; r.items >= 0 {
+	if r.room -= (strings.Count(s, "\n") + 1) * int(v.Type().Elem().Size()); r.room >= 0 {
 		v.Set(reflect.ValueOf(Lines(strings.Split(s, "\n"))))
 	}
 	return nil

@@ -24,9 +24,10 @@ const (
 	// maxDepth is how deep objects and lists may lie in each other; forges stay
 	// below ten.
 	maxDepth = 64
-	// maxItems is how many items of lists are kept of one body, all lists taken
-	// together. A list that begins or goes on beyond them counts as not said.
-	maxItems = 1 << 17
+	// maxKept is how many bytes the items of lists may take, without the texts in
+	// them, all lists of a body taken together: 30,000 commits, or half a
+	// million paths. A list that begins or goes on beyond counts as not said.
+	maxKept = 8 << 20
 )
 
 // Decode reads a body, JSON or a form with the JSON in its field "payload",
@@ -42,7 +43,7 @@ func Decode(contentType string, body []byte, into any) error {
 		return err
 	}
 	target := reflect.ValueOf(into).Elem()
-	r := &reader{data: text, items: maxItems, plans: map[reflect.Type]plan{}}
+	r := &reader{data: text, room: maxKept, plans: map[reflect.Type]plan{}}
 	r.space()
 	if r.peek() != '{' {
 		return cyclone.Invalid("body", "is not a JSON object")
