@@ -57,6 +57,7 @@ func newAPI(t *testing.T) *api {
 	answer("POST", "/events/01event/rerun", running)
 	answer("POST", "/events/01event/approve", fmt.Sprintf(event, "pending", "approved by alice", "pending"))
 	answerOperations(answer)
+	answerForges(answer)
 	answerFiles(r, answer)
 	answer("GET", "/clusters", list(cluster))
 	answer("POST", "/clusters", cluster)

@@ -95,6 +95,8 @@ func credentialField(body *projectBody) string {
 func repositoryProblem(field string, err error) error {
 	var invalid *cyclone.InvalidError
 	switch {
+	case errors.Is(err, context.DeadlineExceeded):
+		return late(err)
 	case errors.Is(err, cyclone.ErrUnavailable):
 		return err
 	case errors.As(err, &invalid) && len(invalid.Fields) > 0:
@@ -106,6 +108,14 @@ func repositoryProblem(field string, err error) error {
 		return refuseField(field, err.Error())
 	case errors.Is(err, cyclone.ErrNotFound), errors.Is(err, cyclone.ErrInvalid):
 		return refuseField("repository.url", err.Error())
+	}
+	return err
+}
+
+// late is the error of what took longer than a request waits for a forge.
+func late(err error) error {
+	if errors.Is(err, context.DeadlineExceeded) {
+		return cyclone.Unavailable("the forge did not answer within %s", cyclone.Duration(forgeTimeout))
 	}
 	return err
 }
@@ -136,7 +146,7 @@ func (s *Server) connected(r *http.Request, p *cyclone.Project) *cyclone.Connect
 		return made
 	}
 	s.Log.WarnContext(ctx, "project could not be connected", "project", p.Name, "error", err)
-	status, detail := describe(err)
+	status, detail := describe(late(err))
 	if status == http.StatusInternalServerError {
 		detail.Message = "something went wrong here; the server's log has the rest"
 	}
