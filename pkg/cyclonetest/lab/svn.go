@@ -104,12 +104,12 @@ func (s *Svn) put(ctx context.Context, tree, path string, content []byte) error 
 
 // Copy makes a branch or a tag: a copy of one path of the repository to another.
 func (s *Svn) Copy(ctx context.Context, name, from, to string) (int, error) {
-	return revision(svn(ctx, s.dir, "svn", "copy", "--parents", "--username", "alice", "-m", "Copy "+from+" to "+to, s.onDisk(name, from)+"@HEAD", s.onDisk(name, to)))
+	return revision(svn(ctx, s.dir, "svn", "copy", "--parents", "--username", "alice", "-m", "Copy "+from+" to "+to, s.onDisk(name, from)+"@HEAD", s.onDisk(name, to)+"@"))
 }
 
 // Remove removes a path of the repository.
 func (s *Svn) Remove(ctx context.Context, name, path string) (int, error) {
-	return revision(svn(ctx, s.dir, "svn", "delete", "--username", "alice", "-m", "Remove "+path, s.onDisk(name, path)+"@HEAD"))
+	return revision(svn(ctx, s.dir, "svn", "delete", "--username", "alice", "-m", "Remove "+path, s.onDisk(name, path)+"@"))
 }
 
 // Set sets a property of a path.

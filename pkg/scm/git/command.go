@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/patience"
 )
 
 // helperFD is the descriptor by which git's credential helper reads; shells
@@ -140,21 +141,9 @@ func (r *run) persist(ctx context.Context, attempt func() (*failure, error)) (*f
 			return f, err
 		}
 		r.say("%s; trying again in %s", f.summary(), pauses[try])
-		if sleep(ctx, pauses[try]) != nil {
+		if patience.Sleep(ctx, pauses[try]) != nil {
 			return f, err
 		}
-	}
-}
-
-// sleep waits, or returns why ctx ended before.
-func sleep(ctx context.Context, d time.Duration) error {
-	timer := time.NewTimer(d)
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return context.Cause(ctx)
-	case <-timer.C:
-		return nil
 	}
 }
 

@@ -7,13 +7,21 @@ import (
 	"strings"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/patience"
 )
 
 // deepenBy is how many commits the second look for a commit goes back.
 const deepenBy = "100"
 
-// look fetches the wanted commit and returns its full hash, or a lateError when
-// it is not there. The last look is thorough.
+// fetch brings the wanted commit here and returns its full hash. What is not
+// there is looked for again until the patience is over: forges tell of a push
+// before all of their servers show it, and compute merges in their own time.
+func (r *run) fetch(ctx context.Context) (string, error) {
+	return patience.Look(ctx, r.spec.Patience, r.say, r.look)
+}
+
+// look fetches the wanted commit and returns its full hash, or a patience.Late
+// when it is not there. The last look is thorough.
 func (r *run) look(ctx context.Context, last bool) (string, error) {
 	switch {
 	case r.spec.Merge:
@@ -63,7 +71,7 @@ func (r *run) fetchMerge(ctx context.Context) (string, error) {
 	const why = "the pull request conflicts with its target branch, has moved on, or the forge offers no merges of pull requests (then turn triggers.pullRequest.merge of the project off)"
 	if f, err := r.fetchFrom(ctx, "--depth=1", r.spec.Ref); err != nil {
 		if f.kind == missing {
-			return "", &lateError{r.spec.Ref + ", the merge of the pull request, is not in " + r.from.shown, why}
+			return "", &patience.Late{What: r.spec.Ref + ", the merge of the pull request, is not in " + r.from.shown, Why: why}
 		}
 		return "", r.explain(f)
 	}
@@ -73,7 +81,7 @@ func (r *run) fetchMerge(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("read the merge %s of %s: %w", r.spec.Ref, r.from.shown, err)
 	}
 	if !slices.ContainsFunc(parents(text), func(p string) bool { return strings.HasPrefix(p, r.spec.SHA) }) {
-		return "", &lateError{"the merge of commit " + r.spec.SHA + " is not at " + r.spec.Ref + " of " + r.from.shown, why}
+		return "", &patience.Late{What: "the merge of commit " + r.spec.SHA + " is not at " + r.spec.Ref + " of " + r.from.shown, Why: why}
 	}
 	sha, err := r.git(ctx, "rev-parse", "--verify", "FETCH_HEAD^{commit}")
 	if err != nil {
@@ -148,7 +156,7 @@ func (r *run) notThere() error {
 	if r.spec.Ref != "" {
 		where = r.spec.Ref + " of " + where
 	}
-	return &lateError{"commit " + r.spec.SHA + " is not in " + where, "it may have been removed by a forced push"}
+	return &patience.Late{What: "commit " + r.spec.SHA + " is not in " + where, Why: "it may have been removed by a forced push"}
 }
 
 // explain turns a failed fetch into an error for people.
@@ -160,5 +168,5 @@ func (r *run) explain(f *failure) error {
 		return r.notThere()
 	}
 	what := strings.TrimPrefix(r.what(), "the head of ")
-	return &lateError{what + " is not in " + r.from.shown, "it may have been removed, or its name is wrong"}
+	return &patience.Late{What: what + " is not in " + r.from.shown, Why: "it may have been removed, or its name is wrong"}
 }
