@@ -37,6 +37,10 @@ func (c *Connector) hook(ctx context.Context, p *cyclone.Project, credential cyc
 		if p.Poll == 0 {
 			note(why + ": " + c.otherWays(p))
 		}
+		// One that was made before may still be there, and be removed later.
+		if before != nil && before.HookURL == c.hookURL(p) {
+			made.HookURL, made.HookID = before.HookURL, before.HookID
+		}
 		return nil
 	}
 	note(c.unreachable(p))

@@ -65,6 +65,11 @@ func (s *Server) examine(r *http.Request, body *projectBody) error {
 	if err != nil {
 		return err
 	}
+	if body.Repository.Token == "" {
+		if err := s.credentialThere(r, &body.Project); err != nil {
+			return err
+		}
+	}
 	ctx, cancel := atForge(r)
 	defer cancel()
 	info, err := forges.Check(ctx, &body.Project, body.Repository.Token)
@@ -73,6 +78,22 @@ func (s *Server) examine(r *http.Request, body *projectBody) error {
 	}
 	if body.Repository.DefaultBranch == "" && validBranch(info.DefaultBranch) {
 		body.Project.Repository.DefaultBranch = info.DefaultBranch
+	}
+	return nil
+}
+
+// credentialThere refuses a project that names a secret which it does not have.
+func (s *Server) credentialThere(r *http.Request, p *cyclone.Project) error {
+	name := p.Repository.Credential
+	if name == "" {
+		return nil
+	}
+	_, err := s.Secrets.Find(r.Context(), p.Name, name)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		return refuseField("repository.credential", "the project has no secret "+name+": give a token, or store the secret")
+	}
+	if err != nil {
+		return fmt.Errorf("find secret: %w", err)
 	}
 	return nil
 }
@@ -230,6 +251,9 @@ func (s *Server) connectProject(w http.ResponseWriter, r *http.Request) error {
 	}
 	if given.Token != "" {
 		return s.connectWith(w, r, given.Token)
+	}
+	if err := s.credentialThere(r, p); err != nil {
+		return err
 	}
 	ctx, cancel := atForge(r)
 	defer cancel()

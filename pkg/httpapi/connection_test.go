@@ -131,6 +131,7 @@ func TestCreateIsRefused(t *testing.T) {
 		{"not a text", f.body(`,"token":7`, ""), nil, 400, "repository.token"},
 		{"an account", f.body(`,"account":"github/alice"`, ""), nil, 400, "repository.account"},
 		{"no account", f.body(`,"account":"../../x"`, ""), nil, 400, "repository.account"},
+		{"no such secret", f.body(`,"credential":"GONE"`, `,"connect":true`), nil, 422, "repository.credential"},
 		{"connect without access", f.body("", `,"connect":true`), nil, 422, "repository.url"},
 	} {
 		f.Connector = fresh(f)
@@ -309,7 +310,7 @@ func TestListsOfForges(t *testing.T) {
 		f.want(status, "GET", "/api/v1/scm/"+path, "")
 	}
 	f.want(204, "DELETE", "/api/v1/projects/orders/secrets/repository", "")
-	if fields := f.want(422, "GET", "/api/v1/scm/github/branches?project=orders", "").fields(t); len(fields) != 1 {
+	if fields := f.want(422, "GET", "/api/v1/scm/github/branches?project=orders", "").fields(t); !slices.Equal(fields, []string{"repository.credential"}) {
 		t.Errorf("fields %v", fields)
 	}
 }

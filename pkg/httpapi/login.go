@@ -50,10 +50,10 @@ var loginTemplate string
 // loginPage is what the page shows: a question when Code is there, the
 // connected account, or a problem.
 type loginPage struct {
-	Title, Problem    string
-	User, Host        string
-	State, Code, Path string
-	Account           *cyclone.Account
+	Title, Problem string
+	User, Host     string
+	State, Code    string
+	Account        *cyclone.Account
 }
 
 // beginLogin answers with the address at the forge that the caller is to open.
@@ -78,7 +78,7 @@ func (s *Server) askLogin(w http.ResponseWriter, r *http.Request) error {
 		return s.loginProblem(w, r, err)
 	}
 	scm, q := mux.Vars(r)["scm"], r.URL.Query()
-	page := &loginPage{Title: "Connect an account", State: q.Get("state"), Code: q.Get("code"), Path: r.URL.EscapedPath()}
+	page := &loginPage{Title: "Connect an account", State: q.Get("state"), Code: q.Get("code")}
 	if len(page.State) > maxLogin || len(page.Code) > maxLogin || !utf8.ValidString(page.State+page.Code) {
 		return s.loginProblem(w, r, cyclone.Invalid("state", "what the forge sent cannot be read"))
 	}

@@ -75,7 +75,7 @@ func (s *Server) listing(r *http.Request) (*listing, error) {
 	if kind := l.project.Repository.Type; kind != scm {
 		return nil, cyclone.Invalid("project", "has a repository of type %s, not %s", kind, clip(scm, 30))
 	}
-	return l, nil
+	return l, s.credentialThere(r, l.project)
 }
 
 // listProblem is repositoryProblem for lists, whose cursor may be wrong too.
@@ -84,8 +84,9 @@ func (l *listing) listProblem(err error) error {
 	if errors.As(err, &invalid) && len(invalid.Fields) > 0 && invalid.Fields[0].Field == "cursor" {
 		return err
 	}
-	if l.project == nil {
-		return repositoryProblem("account", err)
+	refused := errors.Is(err, cyclone.ErrForbidden) || errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, cyclone.ErrInvalid)
+	if l.project == nil && refused {
+		return refuseField("account", err.Error())
 	}
 	return repositoryProblem(credentialField(&projectBody{Project: *l.project}), err)
 }
