@@ -27,6 +27,7 @@ import (
 	"cyclone/pkg/deploy/kubernetes"
 	"cyclone/pkg/engine/docker"
 	"cyclone/pkg/scm/git"
+	"cyclone/pkg/scm/svn"
 	"cyclone/pkg/worker"
 )
 
@@ -176,6 +177,8 @@ func cloner(repositoryType string) (cyclone.Cloner, error) {
 	switch repositoryType {
 	case "github", "gitlab", "gitea", "git":
 		return &git.Cloner{}, nil
+	case "svn":
+		return &svn.Cloner{}, nil
 	}
 	return nil, cyclone.Invalid("repository.type", "this worker cannot clone repositories of type %q", repositoryType)
 }

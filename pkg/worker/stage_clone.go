@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strings"
+	"time"
 
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/manifest"
@@ -32,9 +33,16 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 	if err != nil {
 		return err
 	}
-	commit, err := cloner.Clone(ctx, r.cloneSpec(), s)
+	spec := r.cloneSpec()
+	commit, err := cloner.Clone(ctx, spec, s)
 	if err != nil {
 		return err
+	}
+	if spec.Merge {
+		s.say("This is %s, the merge of %s with %s.", commit.ShortSHA(), e.Commit.ShortSHA(), e.PullRequest.TargetBranch)
+		// The event is about the commit that was merged, and so is its status
+		// at the forge, which knows the merge only until the next push.
+		commit = e.Commit
 	}
 	r.update(func(state *cyclone.Report) {
 		commit.URL = firstOf(commit.URL, e.Commit.URL)
@@ -47,10 +55,40 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 }
 
 func (r *run) cloneSpec() cyclone.CloneSpec {
-	return cyclone.CloneSpec{
-		URL: r.job.Project.Repository.URL, Ref: r.job.Event.Ref, SHA: r.job.Event.Commit.SHA, Dir: r.tree,
+	repository := r.job.Project.Repository
+	s := cyclone.CloneSpec{
+		URL: repository.URL, Ref: r.job.Event.Ref, SHA: r.job.Event.Commit.SHA, Dir: r.tree,
 		Username: r.job.CloneUsername, Password: r.job.ClonePassword, Submodules: true,
+		HostKeys: repository.HostKeys, Patience: time.Duration(r.job.Patience),
 	}
+	if len(s.HostKeys) == 0 {
+		s.HostKeys = r.learnedHostKeys()
+		s.Learned = func(keys []string) { r.update(func(state *cyclone.Report) { state.HostKeys = keys }) }
+	}
+	if ref := r.mergeRef(); ref != "" {
+		s.Ref, s.Merge = ref, true
+	}
+	return s
+}
+
+// learnedHostKeys are those that the event itself has seen first.
+func (r *run) learnedHostKeys() []string {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.state.HostKeys
+}
+
+// mergeRef is where the forge has the merge of the event's pull request, and
+// empty when its head is to be run.
+func (r *run) mergeRef() string {
+	e, trigger := r.job.Event, r.job.Project.Triggers.PullRequest
+	if e.PullRequest == nil || e.Commit.SHA == "" || trigger == nil || !trigger.Merge {
+		return ""
+	}
+	if r.job.Project.Repository.Type == "gitlab" {
+		return fmt.Sprintf("refs/merge-requests/%d/merge", e.PullRequest.Number)
+	}
+	return fmt.Sprintf("refs/pull/%d/merge", e.PullRequest.Number)
 }
 
 func firstOf(values ...string) string {

@@ -111,6 +111,6 @@ func (r *run) askGit(ctx context.Context) ([]string, error) {
 	ctx, cancel := context.WithTimeout(ctx, changedTime)
 	defer cancel()
 	s := r.cloneSpec()
-	s.SHA = r.commit().SHA
+	s.SHA, s.Merge, s.Ref = r.commit().SHA, false, e.Ref
 	return git.Changed(ctx, s, r.tree, base)
 }
