@@ -20,7 +20,7 @@ var floors = map[string]int{
 	"api": 1,
 
 	"pkg/client": 2, "pkg/cron": 2, "pkg/poll": 2, "pkg/connect": 2, "pkg/deploy/kubernetes": 2, "pkg/dispatch": 2, "pkg/engine/docker": 2, "pkg/httpapi": 2,
-	"pkg/launch/docker": 2, "pkg/launch/process": 2, "pkg/local": 2, "pkg/notify/mail": 2, "pkg/progress": 2, "pkg/retention": 2,
+	"pkg/launch/docker": 2, "pkg/launch/process": 2, "pkg/local": 2, "pkg/notify/forge": 2, "pkg/notify/mail": 2, "pkg/progress": 2, "pkg/retention": 2,
 	"pkg/scm/git": 2, "pkg/scm/github": 2, "pkg/scm/svn": 2, "pkg/store/embedded": 2, "pkg/store/mongo": 2, "pkg/trigger": 2, "pkg/worker": 2,
 
 	"pkg/cyclonetest": 3, "pkg/cyclonetest/kubestandin": 3, "pkg/cyclonetest/kubetest": 3,

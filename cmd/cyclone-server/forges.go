@@ -5,6 +5,7 @@ import (
 
 	"cyclone/pkg/connect"
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/notify/forge"
 	"cyclone/pkg/scm/git"
 	"cyclone/pkg/scm/github"
 )
@@ -16,6 +17,18 @@ func (r *rooms) connector(st *stores, in *installation) *connect.Connector {
 		Drivers:     map[string]connect.Driver{"github": &github.API{}},
 		Heads:       map[string]cyclone.HeadReader{"git": &git.Cloner{}},
 		ExternalURL: r.settings.external(), Apps: r.settings.oauthApps(), Now: time.Now, Log: r.log,
+	}
+}
+
+// statuses tells forges how far events are.
+func (r *rooms) statuses(st *stores, c *connect.Connector) *forge.Notifier {
+	drivers := map[string]cyclone.StatusSetter{}
+	for scm, driver := range c.Drivers {
+		drivers[scm] = driver
+	}
+	return &forge.Notifier{
+		Credentials: c, Drivers: drivers, Events: st.events, EventURL: r.eventURL,
+		LogURL: func(e *cyclone.Event) string { return r.eventURL(e) + "/logs" },
 	}
 }
 

@@ -61,11 +61,12 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	wake := func() { r.dispatcher.Wake() }
 	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
 	hub, connector := livelog.New(), r.connector(st, in)
-	statuses := &github.Statuses{Secrets: st.secrets, Sealer: in.sealer, EventURL: r.eventURL}
+	statuses := r.statuses(st, connector)
+	comments := statuses.Comments()
 	r.progress = &progress.Progress{
 		Events: st.events, Queue: st.queue, Projects: st.projects, Secrets: st.secrets, Clusters: st.clusters, Logs: st.logs, Files: st.files,
 		Sealer: in.sealer, Hub: hub, Launcher: launcher, Node: s.nodeName, Nodes: st.nodes,
-		Mail: r.mail(st), Status: statuses, StatusWanted: statuses.Wanted,
+		Mail: r.mail(st), Status: statuses, StatusWanted: statuses.Wanted, Comment: comments, CommentWanted: comments.Wanted, Credentials: connector,
 		Engine:     cyclone.EngineConfig{RegistryMirror: s.registryMirror, InsecureRegistries: s.insecureRegistries},
 		Registries: r.registries(), Timeout: time.Duration(s.timeout), MaxTimeout: time.Duration(s.timeoutMax),
 		PendingTimeout: time.Duration(s.pendingTimeout), LogLimit: s.logLimit, FileLimit: s.artifactLimit, CacheLimit: s.cacheLimit, EventURL: r.eventURL,
@@ -73,7 +74,8 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 	}
 	r.trigger = &trigger.Trigger{
 		Projects: st.projects, Events: st.events, Files: st.files, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
-		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now, Wake: wake,
+		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now,
+		Wake: func() { wake(); r.progress.Kick() },
 	}
 	r.retention = &retention.Retention{
 		Projects: st.projects, Events: st.events, Logs: st.logs, Files: st.files, Deliveries: st.deliveries, Defaults: s.keep,

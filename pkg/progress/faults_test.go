@@ -22,7 +22,7 @@ func (w *world) another() *world {
 	o := *w
 	o.Progress = &progress.Progress{
 		Events: w.Events, Queue: w.Queue, Projects: w.Projects, Secrets: w.Secrets, Clusters: w.Clusters, Logs: w.Logs, Sealer: w.Sealer,
-		Hub: livelog.New(), Launcher: w.Launcher, Node: w.Node, Nodes: w.Nodes, Mail: w.Mail, Log: w.Log, Now: w.Now,
+		Hub: livelog.New(), Launcher: w.Launcher, Node: w.Node, Nodes: w.Nodes, Mail: w.Mail, Credentials: w.Credentials, Log: w.Log, Now: w.Now,
 	}
 	return &o
 }

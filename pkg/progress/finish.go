@@ -11,7 +11,7 @@ import (
 
 // Finish ends an event as its worker says. The end is one list: seal the log,
 // save the result with the notices it calls for, tell viewers, then the
-// notices (mail, release of the worker), each on its own; see Run.
+// notices (mail, forge, release of the worker), each on its own; see Run.
 //
 // Invariant: the end is reached exactly once. Result and notices are saved in
 // one write before anybody is told, so a crash at any point leaves either a

@@ -6,7 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"time"
 
 	"cyclone/pkg/cyclone"
 )
@@ -66,7 +66,8 @@ func (p *Progress) job(ctx context.Context, e *cyclone.Event) (*cyclone.Job, err
 		Fence: fenceOf(e), Event: *e, Origin: e.Origin(), Project: *project, Config: e.Run.Config,
 		Variables: variables(project, e), Stages: stages(e), Push: e.PullRequest == nil,
 		Before: e.Run.Before, Changed: e.Run.Changed, From: e.Run.From,
-		Timeout: cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit, CacheLimit: p.CacheLimit, FileLimit: p.FileLimit,
+		Patience: patience(e),
+		Timeout:  cyclone.Duration(p.timeout(project)), LogLimit: p.LogLimit, CacheLimit: p.CacheLimit, FileLimit: p.FileLimit,
 	}
 	if p.EventURL != nil {
 		job.EventURL = p.EventURL(e)
@@ -80,6 +81,23 @@ func (p *Progress) job(ctx context.Context, e *cyclone.Event) (*cyclone.Job, err
 		}
 	}
 	return job, nil
+}
+
+// Bounds of waiting for a commit that the forge does not show yet.
+const (
+	clonePatience = 60 * time.Second
+	// freshFor is how long a forge may take at most until all of its servers
+	// show what it told of.
+	freshFor = 10 * time.Minute
+)
+
+// patience is how long the clone waits for its commit: of what a delivery just
+// told of it is likely to come, of anything else not.
+func patience(e *cyclone.Event) cyclone.Duration {
+	if e.Trigger.Delivery == "" || e.StartedAt == nil || e.StartedAt.Sub(e.CreatedAt) >= freshFor {
+		return 0
+	}
+	return cyclone.Duration(clonePatience)
 }
 
 func variables(project *cyclone.Project, e *cyclone.Event) map[string]string {
@@ -139,27 +157,18 @@ func (p *Progress) fillCache(ctx context.Context, job *cyclone.Job) error {
 // fillCredential opens what the clone needs. It goes to git only, never to a
 // step, so that events of forks of a private repository can be cloned too.
 func (p *Progress) fillCredential(ctx context.Context, job *cyclone.Job) error {
-	name := job.Project.Repository.Credential
-	if name == "" {
+	from := job.Project.Repository
+	if from.Credential == "" && from.Account == "" {
 		return nil
 	}
-	s, err := p.Secrets.Find(ctx, job.Project.Name, name)
-	if errors.Is(err, cyclone.ErrNotFound) {
-		return broken("project %q names the secret %q as its repository's credential, but has no such secret", job.Project.Name, name)
+	credential, err := p.Credentials.Credential(ctx, &job.Project)
+	if hopeless(err) {
+		return broken("%v", err)
 	}
 	if err != nil {
-		return err
+		return fmt.Errorf("open the repository's credential: %w", err)
 	}
-	value, err := p.Sealer.Open(s.Purpose(), s.Value)
-	if err != nil {
-		return broken("the secret %q cannot be opened: %v", name, err)
-	}
-	user, password, pair := strings.Cut(string(value), ":")
-	if !pair {
-		// A bare token; forges take it as a password under any name.
-		user, password = "x-access-token", string(value)
-	}
-	job.CloneUsername, job.ClonePassword = user, strings.TrimSpace(password)
+	job.CloneUsername, job.ClonePassword = credential.Username, credential.Password
 	return nil
 }
 

@@ -87,7 +87,7 @@ func TestJobLimits(t *testing.T) {
 
 func TestJobContents(t *testing.T) {
 	w := newWorld(t)
-	w.secret("repo", "ghp_token\n")
+	w.secret("repo", "bot:ghp_token")
 	w.project.Repository.Credential = "repo"
 	w.project.Limits.Timeout = cyclone.Duration(10 * time.Minute)
 	w.must(w.store.Projects.Replace(t.Context(), w.project))
@@ -108,7 +108,7 @@ func TestJobContents(t *testing.T) {
 	job, err := w.Job(t.Context(), f)
 	w.must(err)
 	if job.Fence != f || job.LastLine != 3 || job.Timeout != w.project.Limits.Timeout || string(job.Config) != "pre_build: {}" ||
-		job.EventURL != "http://ci/events/e1" || job.CloneUsername != "x-access-token" || job.ClonePassword != "ghp_token" {
+		job.EventURL != "http://ci/events/e1" || job.CloneUsername != "bot" || job.ClonePassword != "ghp_token" {
 		t.Errorf("job is %+v", job)
 	}
 	if diff := cmp.Diff(map[string]string{"A": "project", "B": "event", "C": "event"}, job.Variables); diff != "" {

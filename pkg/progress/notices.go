@@ -17,6 +17,7 @@ const (
 	noticeRelease = "release" // remove the worker from its node
 	noticeMail    = cyclone.NoticeMail
 	noticeStatus  = cyclone.NoticeStatus
+	noticeComment = cyclone.NoticeComment
 )
 
 const (
@@ -27,14 +28,14 @@ const (
 	// noticeTime bounds one attempt at a notice. Until it is over nobody else
 	// tries.
 	noticeTime = 90 * time.Second
-	// atOnce bounds the notices that are tried at the same time, apart from
-	// releases: slow mail servers must not keep workers alive.
-	atOnce = 16
 	// dueAtOnce bounds how many events are looked at in one round. It leaves
 	// room beside those that wait for another node's server.
 	dueAtOnce = 500
 	// partingTime is how long notices on their way may take when the server ends.
 	partingTime = 10 * time.Second
+	// roundPause is the least time between two rounds of Run: many events at
+	// once are looked at together.
+	roundPause = 50 * time.Millisecond
 )
 
 // delays between the attempts at a notice; after the last one it is given up.
@@ -43,25 +44,21 @@ var delays = []time.Duration{
 	time.Hour, 2 * time.Hour, 4 * time.Hour, 8 * time.Hour,
 }
 
-// plan lists what is to be told about an event that is about to be final.
+// plan lists what is to be told about an event that is about to be final. What
+// its forge is told goes on.
 func (p *Progress) plan(ctx context.Context, e *cyclone.Event, now, release time.Time) ([]cyclone.Notice, error) {
 	var notices []cyclone.Notice
+	for _, n := range e.Run.Notices {
+		if ofForge(n.Name) {
+			notices = append(notices, n)
+		}
+	}
 	if e.Worker.ID != "" {
 		notices = append(notices, cyclone.Notice{Name: noticeRelease, NextAt: release})
 	}
 	wanted, err := p.mailWanted(ctx, e)
 	if wanted {
 		notices = append(notices, cyclone.Notice{Name: noticeMail, NextAt: now})
-	}
-	if err != nil || p.Status == nil {
-		return notices, err
-	}
-	project, err := p.Projects.Find(ctx, e.Project)
-	if errors.Is(err, cyclone.ErrNotFound) {
-		return notices, nil
-	}
-	if err == nil && p.StatusWanted(project, e) {
-		notices = append(notices, cyclone.Notice{Name: noticeStatus, NextAt: now})
 	}
 	return notices, err
 }
@@ -160,35 +157,54 @@ func (r *ear) awake(now time.Time) {
 
 func (r *ear) deaf(now time.Time) { r.since, r.last = now, now }
 
-// Run works off what is due until ctx ends: notices of final events, those of
-// a server that ended before included, and running events whose worker does
-// not obey. It returns nil after the notices on their way are done.
+// Run works off what is due until ctx ends: notices, those of a server that
+// ended before included, and running events whose worker does not obey. It
+// returns nil after the notices on their way are done.
 func (p *Progress) Run(ctx context.Context) error {
 	ear := &ear{since: p.now(), last: p.now()}
 	t := time.NewTicker(cmp.Or(p.Tick, DefaultTick))
 	defer t.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
-	slots := make(chan struct{}, atOnce)
+	lanes := &lanes{kick: p.kicked}
 	for {
+		began := time.Now()
 		ear.awake(p.now())
-		err := errors.Join(p.passOn(ctx), p.forgetEnded(ctx), p.endOverdue(ctx, ear.since), p.tellDue(ctx, &running, slots))
+		err := errors.Join(p.passOn(ctx), p.forgetEnded(ctx), p.endOverdue(ctx, ear.since), p.tellDue(ctx, &running, lanes))
 		if err != nil {
 			ear.deaf(p.now())
 		}
 		p.complain(ctx, err)
-		select {
-		case <-ctx.Done():
+		if !p.waitKicked(ctx, t, began, &running, lanes) {
 			return nil
-		case <-t.C:
-		case <-p.kicks():
 		}
 	}
 }
 
-// tellDue starts an attempt at every notice that is due, as far as there are
-// free slots.
-func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, slots chan struct{}) error {
+// waitKicked waits for the next tick and tells meanwhile what becomes due. What
+// goes wrong with that the next round finds too. It reports false when ctx ends.
+func (p *Progress) waitKicked(ctx context.Context, t *time.Ticker, began time.Time, running *sync.WaitGroup, lanes *lanes) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-t.C:
+			return true
+		case <-p.kicks():
+		}
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(roundPause - time.Since(began)):
+		}
+		began = time.Now()
+		_ = p.tellDue(ctx, running, lanes)
+	}
+}
+
+// tellDue starts an attempt at every notice that is due, as far as there is
+// room.
+func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, lanes *lanes) error {
 	now := p.now()
 	due, err := p.Queue.NoticesDue(ctx, now, dueAtOnce)
 	if err != nil {
@@ -200,141 +216,15 @@ func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, slots c
 			if n.Done || n.NextAt.After(now) || n.Name == noticeRelease && p.others(ctx, e.Worker.Node, foreign) {
 				continue
 			}
-			free := func() {}
-			if n.Name != noticeRelease {
-				select {
-				case slots <- struct{}{}:
-					free = func() { <-slots }
-				default:
-					continue // the next round finds it again
-				}
+			leave, free := lanes.enter(e.Project, n.Name)
+			if !free {
+				continue // the next round finds it again
 			}
 			running.Go(func() {
-				defer free()
+				defer leave()
 				p.tell(ctx, e.ID, n.Name)
 			})
 		}
 	}
 	return nil
-}
-
-// tell makes one attempt at a notice and saves how it went.
-func (p *Progress) tell(ctx context.Context, id cyclone.EventID, name string) {
-	// The attempt goes on for a little when the server ends, and its outcome
-	// is saved in any case.
-	work, stop := context.WithTimeout(context.WithoutCancel(ctx), noticeTime)
-	defer stop()
-	defer context.AfterFunc(ctx, func() { time.AfterFunc(partingTime, stop) })()
-
-	e, err := p.claimNotice(work, id, name)
-	if err != nil {
-		// Of an event that retention removed meanwhile there is nothing to be told.
-		if !errors.Is(err, cyclone.ErrConflict) && !errors.Is(err, cyclone.ErrNotFound) {
-			p.Log.Warn("cannot claim notice", "event", id, "notice", name, "error", err)
-		}
-		return
-	}
-	told := p.attempt(work, e, name)
-	save, stopSave := context.WithTimeout(context.WithoutCancel(ctx), partingTime)
-	defer stopSave()
-	if err := p.saveNotice(save, id, name, told); err != nil {
-		p.Log.Error("cannot save outcome of notice", "event", id, "notice", name, "told", told == nil, "error", err)
-	}
-}
-
-// claimNotice takes one attempt at a notice. Invariant: each is told exactly
-// once on success: the compare-and-set of the claim lets one attempt at a
-// time through, and one that succeeded marks it done.
-func (p *Progress) claimNotice(ctx context.Context, id cyclone.EventID, name string) (*cyclone.Event, error) {
-	return p.change(ctx, id, func(e *cyclone.Event) error {
-		n := notice(e, name)
-		if n == nil || n.Done || n.NextAt.After(p.now()) {
-			return cyclone.Conflict("notice %s of event %s is not due", name, id)
-		}
-		n.Attempts++
-		n.NextAt = p.now().Add(noticeTime + partingTime)
-		return nil
-	})
-}
-
-func notice(e *cyclone.Event, name string) *cyclone.Notice {
-	i := slices.IndexFunc(e.Run.Notices, func(n cyclone.Notice) bool { return n.Name == name })
-	if i < 0 {
-		return nil
-	}
-	return &e.Run.Notices[i]
-}
-
-// attempt does what the notice is for.
-func (p *Progress) attempt(ctx context.Context, e *cyclone.Event, name string) error {
-	switch name {
-	case noticeRelease:
-		return p.remove(ctx, e.Worker)
-	case noticeMail:
-		return p.mail(ctx, e)
-	case noticeStatus:
-		return p.status(ctx, e)
-	}
-	return cyclone.NotFound("no notice is called %q", name)
-}
-
-// mail sends the summary if it is still wanted: the project may have changed,
-// or gone and with it whom to tell, and the notice of an event that was skipped
-// from the start was planned without asking.
-func (p *Progress) mail(ctx context.Context, e *cyclone.Event) error {
-	wanted, err := p.mailWanted(ctx, e)
-	if err != nil || !wanted {
-		return err
-	}
-	project, err := p.Projects.Find(ctx, e.Project)
-	if err != nil {
-		return err
-	}
-	return p.Mail.Notify(ctx, project, e)
-}
-
-// status sets the result at the forge, if the project is still there.
-func (p *Progress) status(ctx context.Context, e *cyclone.Event) error {
-	project, err := p.Projects.Find(ctx, e.Project)
-	if errors.Is(err, cyclone.ErrNotFound) || p.Status == nil {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	return p.Status.Notify(ctx, project, e)
-}
-
-// hopeless reports whether trying again would change nothing: whoever was to
-// be told does not take it, or is not there.
-func hopeless(err error) bool {
-	return errors.Is(err, cyclone.ErrForbidden) || errors.Is(err, cyclone.ErrInvalid) ||
-		errors.Is(err, cyclone.ErrNotFound) || errors.Is(err, errNodeGone)
-}
-
-// saveNotice writes down how an attempt went and when the next one is.
-func (p *Progress) saveNotice(ctx context.Context, id cyclone.EventID, name string, told error) error {
-	gaveUp := false
-	_, err := p.change(ctx, id, func(e *cyclone.Event) error {
-		n := notice(e, name)
-		if n == nil {
-			return nil
-		}
-		if told == nil {
-			n.Done, n.Error = true, ""
-			return nil
-		}
-		n.Error = told.Error()
-		if gaveUp = n.Attempts > len(delays) || hopeless(told); gaveUp {
-			n.Done = true
-			return nil
-		}
-		n.NextAt = p.now().Add(delays[n.Attempts-1])
-		return nil
-	})
-	p.Metrics.Notice(name, outcomeOf(told, gaveUp))
-	if told != nil {
-		p.Log.Warn("notice failed", "event", id, "notice", name, "gave up", gaveUp, "error", told)
-	}
-	return err
 }

@@ -51,10 +51,13 @@ type Progress struct {
 	Nodes    cyclone.NodeStore
 	// Mail tells the project's recipients about a final event; nil sends none.
 	Mail cyclone.Notifier
-	// Status sets the result beside the commit at its forge, where
-	// StatusWanted says that this can be done; nil sets none.
-	Status       cyclone.Notifier
-	StatusWanted func(*cyclone.Project, *cyclone.Event) bool
+	// Status sets how far the event is beside the commit at its forge, where
+	// StatusWanted says that this can be done; nil sets none. Comment keeps
+	// the comment on its pull request, in the same way.
+	Status, Comment             cyclone.Notifier
+	StatusWanted, CommentWanted func(*cyclone.Project, *cyclone.Event) bool
+	// Credentials opens what a project's repository is reached with.
+	Credentials cyclone.CredentialSource
 	// Engine is what workers start their Docker engine with.
 	Engine cyclone.EngineConfig
 	// Registries are credentials by registry host; forks never get them.
@@ -121,7 +124,8 @@ func (p *Progress) lock(id cyclone.EventID) (unlock func()) {
 const maxTries = 100
 
 // change reads an event, applies fn and writes it back, again and again until
-// nobody else wrote in between. An error of fn ends it.
+// nobody else wrote in between. An error of fn ends it. When the write changes
+// what the forge is to be told, it makes that due.
 func (p *Progress) change(ctx context.Context, id cyclone.EventID, fn func(*cyclone.Event) error) (*cyclone.Event, error) {
 	for range maxTries {
 		e, err := p.Events.Find(ctx, id)
@@ -136,8 +140,15 @@ func (p *Progress) change(ctx context.Context, id cyclone.EventID, fn func(*cycl
 		if before.Final() && e.Status != before {
 			return nil, over(e, before)
 		}
+		told, err := p.retell(ctx, e)
+		if err != nil {
+			return nil, err
+		}
 		err = p.Events.Replace(ctx, e)
 		if err == nil {
+			if told {
+				p.kicked()
+			}
 			return e, nil
 		}
 		if !errors.Is(err, cyclone.ErrConflict) {
@@ -216,6 +227,7 @@ func (p *Progress) Report(ctx context.Context, f cyclone.Fence, r cyclone.Report
 		return fmt.Errorf("report of event %s: %w", f.Event, err)
 	}
 	p.publish(e)
+	p.learn(ctx, e, r.HostKeys)
 	return nil
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -113,6 +114,7 @@ func newWorld(t *testing.T) *world {
 		EventURL:   func(e *cyclone.Event) string { return "http://ci/events/" + string(e.ID) },
 		Log:        slog.New(slog.NewTextHandler(io.Discard, nil)),
 	}
+	w.Credentials = credentials{w}
 	w.project = &cyclone.Project{
 		Name: "orders", Repository: cyclone.Repository{Type: "github", URL: "https://github.com/acme/orders.git"},
 		Variables:     map[string]string{"A": "project", "B": "project"},
@@ -120,6 +122,25 @@ func newWorld(t *testing.T) *world {
 	}
 	w.must(w.store.Projects.Create(t.Context(), w.project))
 	return w
+}
+
+// credentials opens the secret that a project names: "user:password".
+type credentials struct{ w *world }
+
+func (c credentials) Credential(ctx context.Context, p *cyclone.Project) (cyclone.Credential, error) {
+	s, err := c.w.Secrets.Find(ctx, p.Name, p.Repository.Credential)
+	if errors.Is(err, cyclone.ErrNotFound) {
+		return cyclone.Credential{}, cyclone.NotFound("project %q has no secret %q", p.Name, p.Repository.Credential)
+	}
+	if err != nil {
+		return cyclone.Credential{}, err
+	}
+	value, err := c.w.Sealer.Open(s.Purpose(), s.Value)
+	if err != nil {
+		return cyclone.Credential{}, cyclone.Invalid("repository.credential", "the secret %q cannot be opened: %v", s.Name, err)
+	}
+	user, password, _ := strings.Cut(string(value), ":")
+	return cyclone.Credential{Username: user, Password: password}, nil
 }
 
 func (w *world) must(err error) {
