@@ -7,7 +7,6 @@ import (
 
 	"cyclone/pkg/cron"
 	"cyclone/pkg/cyclone"
-	"cyclone/pkg/cyclonetest"
 	"cyclone/pkg/store/embeddedtest"
 )
 
@@ -17,7 +16,6 @@ func TestOnAStore(t *testing.T) {
 	t.Parallel()
 	store := embeddedtest.Open(t)
 	w := newWorld(t)
-	w.store = &cyclonetest.Memory{}
 	begun := time.Now()
 	slot := time.Date(2026, 3, 29, 1, 0, 0, 0, time.UTC) // 02:00 in Berlin, which is left out
 	now := func() time.Time { return slot.Add(-300*time.Millisecond + time.Since(begun)) }
