@@ -53,6 +53,10 @@ const (
 	ViaMissed = "missed"
 )
 
+// SCMPoll stands in the place of a forge's name in deliveries that no forge
+// sent: polling made them.
+const SCMPoll = "poll"
+
 // HookAction says what a hook asks for.
 type HookAction string
 

@@ -18,6 +18,9 @@ var delays = []time.Duration{
 	15 * time.Minute, 30 * time.Minute, time.Hour, time.Hour,
 }
 
+// longestWait bounds what a forge may say about when to come again.
+const longestWait = 2 * time.Hour
+
 // mostPanics is how often a delivery is tried that makes the program panic:
 // that is a flaw which time does not mend.
 const mostPanics = 3
@@ -34,14 +37,14 @@ func (p *panicked) Error() string {
 
 // handleSafely is handle, but one delivery that makes it panic must not take
 // the server with it.
-func (t *Trigger) handleSafely(ctx context.Context, d *cyclone.Delivery) (err error) {
+func (t *Trigger) handleSafely(ctx context.Context, d *cyclone.Delivery, a attempt) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = &panicked{r}
 			t.Log.Error("panic while handling a delivery", "project", d.Project, "delivery", d.ID, "panic", r, "stack", string(debug.Stack()))
 		}
 	}()
-	return t.handle(ctx, d)
+	return t.handle(ctx, d, a)
 }
 
 // handled writes down that a delivery was handled, or refused.
@@ -67,11 +70,13 @@ func (t *Trigger) handled(ctx context.Context, d *cyclone.Delivery, refused erro
 //
 // A store that is out of reach is no fault of the delivery, nor is the end of
 // the server: nothing is written then and the delivery stays due. That it took
-// too long may be its own fault, so that counts if it can be written.
-func (t *Trigger) failed(ctx, work context.Context, d *cyclone.Delivery, cause error) error {
+// too long may be its own fault, so that counts if it can be written, and so
+// does a forge that does not answer.
+func (t *Trigger) failed(ctx, work context.Context, d *cyclone.Delivery, a attempt, cause error) error {
 	err := fmt.Errorf("handle delivery %s of project %s: %w", d.ID, d.Project, cause)
 	slow := work.Err() != nil
-	if ctx.Err() != nil || errors.Is(cause, cyclone.ErrUnavailable) && !slow {
+	var asked *unanswered
+	if ctx.Err() != nil || errors.Is(cause, cyclone.ErrUnavailable) && !slow && !errors.As(cause, &asked) {
 		t.hands.rest(key(d), t.Now())
 		return err
 	}
@@ -84,7 +89,10 @@ func (t *Trigger) failed(ctx, work context.Context, d *cyclone.Delivery, cause e
 	}
 	if find == nil {
 		d.Attempts = stored.Attempts
-		t.count(d, cause, slow)
+		if slow {
+			cause = fmt.Errorf("it was not handled within %s: %w", cyclone.Duration(a.limit), cause)
+		}
+		t.count(d, cause)
 		find = t.Deliveries.Replace(save, d)
 	}
 	switch {
@@ -99,20 +107,19 @@ func (t *Trigger) failed(ctx, work context.Context, d *cyclone.Delivery, cause e
 }
 
 // count adds a failed attempt to a delivery.
-func (t *Trigger) count(d *cyclone.Delivery, cause error, slow bool) {
+func (t *Trigger) count(d *cyclone.Delivery, cause error) {
 	now := cyclone.Stamp(t.Now())
 	d.Attempts++
 	d.HandledAt, d.NextAt, d.ParkedAt = nil, nil, nil
 	d.Events, d.Ignored, d.Error = nil, "", cause.Error()
-	if slow {
-		d.Error = fmt.Sprintf("it was not handled within %s: %v", cyclone.Duration(handleTime), cause)
-	}
 	var panicking *panicked
 	if d.Attempts > len(delays) || errors.As(cause, &panicking) && d.Attempts >= mostPanics {
 		d.ParkedAt = &now
 		return
 	}
-	next := now.Add(delays[d.Attempts-1])
+	// A forge says when it can be asked again, but not how long we remember.
+	wait := min(cyclone.RetryAfter(cause), longestWait)
+	next := now.Add(max(delays[d.Attempts-1], wait))
 	d.NextAt = &next
 }
 

@@ -10,35 +10,39 @@ import (
 
 // event writes down what a hook asks for. Its CreatedAt is when the delivery
 // arrived, so that one handled late is not newer than what came after it.
-func (t *Trigger) event(d *cyclone.Delivery, p *cyclone.Project, h *cyclone.Hook) (*cyclone.Event, error) {
-	id, err := newID()
+func (m *matter) event() (*cyclone.Event, error) {
+	d, p, h := m.delivery, m.project, m.hook
+	e, err := m.blank(p, cyclone.Trigger{Kind: h.Kind, Actor: h.Actor, Delivery: d.ID, Via: h.Via})
 	if err != nil {
 		return nil, err
 	}
-	e := &cyclone.Event{
-		ID: id, Project: p.Name, Status: cyclone.StatusPending,
-		Trigger: cyclone.Trigger{Kind: h.Kind, Actor: h.Actor, Delivery: d.ID},
-		Ref:     h.Ref, Branch: h.Branch, Tag: h.Tag, Commit: h.Commit.Short(), PullRequest: h.PullRequest,
-		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
-		CreatedAt: cyclone.Stamp(d.ReceivedAt),
+	e.Ref, e.Branch, e.Tag, e.Commit, e.PullRequest = h.Ref, h.Branch, h.Tag, h.Commit.Short(), h.PullRequest
+	e.CreatedAt = cyclone.Stamp(d.ReceivedAt)
+	e.Run.Key = firstKey(d)
+	if h.Via != "" {
+		e.Run.Key = noticedKey(p.Name, h)
 	}
-	e.Run.Key = key(d) + "/0"
 	e.Run.Stages = wantedStages(p, h.Kind)
 	e.Run.Before, e.Run.Changed = h.Before, few(h.Changed)
 	e.Version = e.DefaultVersion()
-	e.Image = t.image(p, e.Version)
-	if why := skipReason(h); why != "" {
-		now := cyclone.Stamp(t.Now())
-		e.Status, e.Reason, e.FinishedAt = cyclone.StatusSkipped, why, &now
-		// It is final from the start, so nobody else plans this.
-		e.Run.Notices = []cyclone.Notice{{Name: cyclone.NoticeMail, NextAt: now}}
-		if t.StatusWanted != nil && t.StatusWanted(p, e) {
-			e.Run.Notices = append(e.Run.Notices, cyclone.Notice{Name: cyclone.NoticeStatus, NextAt: now})
-		}
-	} else if why := blockReason(p, h.PullRequest); why != "" {
-		e.Status, e.Reason = cyclone.StatusBlocked, why
-	}
+	e.Image = m.image(p, e.Version)
+	m.judge(e)
 	return e, nil
+}
+
+// judge says whether an event runs at once. A comment that asks for it, by
+// somebody who may write, is an approval.
+func (m *matter) judge(e *cyclone.Event) {
+	h := m.hook
+	if why := skipReason(h); why != "" {
+		now := cyclone.Stamp(m.Now())
+		e.Status, e.Reason, e.FinishedAt = cyclone.StatusSkipped, why, &now
+	} else if why := blockReason(m.project, h.PullRequest); why != "" {
+		e.Status, e.Reason = cyclone.StatusBlocked, why
+		if h.Kind == cyclone.KindComment {
+			e.Status, e.Reason = cyclone.StatusPending, fmt.Sprintf("approved by %s with /%s", h.Actor, h.Comment)
+		}
+	}
 }
 
 // Bounds of the paths that are kept of a push.
@@ -70,7 +74,7 @@ func wantedStages(p *cyclone.Project, kind cyclone.TriggerKind) []cyclone.Stage 
 		return tr.Tag.Stages
 	case kind == cyclone.KindRelease && tr.Release != nil:
 		return tr.Release.Stages
-	case kind == cyclone.KindPullRequest && tr.PullRequest != nil:
+	case aboutRequests(kind) && tr.PullRequest != nil:
 		return tr.PullRequest.Stages
 	}
 	return nil
@@ -97,9 +101,20 @@ func (t *Trigger) supersede(ctx context.Context, e *cyclone.Event) error {
 	}
 	_, err := t.endWhere(ctx, e.Project, fmt.Sprintf("superseded by event #%d", e.Number), t.Progress.Supersede, func(old *cyclone.Event) bool {
 		older := old.CreatedAt.Before(e.CreatedAt) || old.CreatedAt.Equal(e.CreatedAt) && old.Number < e.Number
-		return older && old.ID != e.ID && old.Origin() == e.Origin() && sameSource(old, e)
+		return older && old.ID != e.ID && sameOrigin(old, e) && sameSource(old, e)
 	})
 	return err
+}
+
+// aboutRequests: deliveries of these kinds are about pull requests.
+func aboutRequests(kind cyclone.TriggerKind) bool {
+	return kind == cyclone.KindPullRequest || kind == cyclone.KindComment
+}
+
+// sameOrigin: what a comment asked for and what a pull request did itself are
+// about the same.
+func sameOrigin(a, b *cyclone.Event) bool {
+	return a.Origin() == b.Origin() || aboutRequests(a.Origin()) && aboutRequests(b.Origin())
 }
 
 // sameSource: of the same pull request, or both of the same branch.
@@ -111,10 +126,10 @@ func sameSource(a, b *cyclone.Event) bool {
 }
 
 // closed ends the events of a pull request that was closed or merged.
-func (t *Trigger) closed(ctx context.Context, d *cyclone.Delivery, h *cyclone.Hook) error {
-	n := h.PullRequest.Number
+func (m *matter) closed(ctx context.Context) error {
+	d, n := m.delivery, m.hook.PullRequest.Number
 	why := fmt.Sprintf("pull request #%d was closed", n)
-	ended, err := t.endWhere(ctx, d.Project, why, t.Progress.Cancel, func(e *cyclone.Event) bool {
+	ended, err := m.endWhere(ctx, d.Project, why, m.Progress.Cancel, func(e *cyclone.Event) bool {
 		return e.PullRequest != nil && e.PullRequest.Number == n && !e.CreatedAt.After(d.ReceivedAt)
 	})
 	if err != nil {

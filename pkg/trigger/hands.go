@@ -12,6 +12,9 @@ func key(d *cyclone.Delivery) string {
 	return d.SCM + "/" + string(d.Project) + "/" + string(d.ID)
 }
 
+// firstKey is the key of the event that a delivery starts.
+func firstKey(d *cyclone.Delivery) string { return key(d) + "/0" }
+
 // restTime is for how long a delivery is left alone after an attempt of which
 // nothing could be written down.
 const restTime = 2 * time.Second

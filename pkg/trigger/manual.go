@@ -15,21 +15,15 @@ import (
 // request. Without a commit the head of the ref is run; the worker reports
 // which commit that was.
 func (t *Trigger) Start(ctx context.Context, p *cyclone.Project, r cyclone.StartRequest) (*cyclone.Event, error) {
-	if err := checkStart(r); err != nil {
+	if err := checkStart(p, r); err != nil {
 		return nil, err
 	}
-	id, err := newID()
+	e, err := t.blank(p, cyclone.Trigger{Kind: cyclone.KindManual, Actor: r.Actor})
 	if err != nil {
 		return nil, err
 	}
-	e := &cyclone.Event{
-		ID: id, Project: p.Name, Status: cyclone.StatusPending,
-		Trigger: cyclone.Trigger{Kind: cyclone.KindManual, Actor: r.Actor},
-		Stages:  []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
-		CreatedAt: cyclone.Stamp(t.Now()),
-	}
 	source(e, p, r)
-	e.Run.Key = "manual/" + string(id)
+	e.Run.Key = "manual/" + string(e.ID)
 	e.Run.Stages = inOrder(r.Stages)
 	e.Run.Variables = r.Variables
 	e.Run.VersionWanted = r.Version
@@ -38,23 +32,30 @@ func (t *Trigger) Start(ctx context.Context, p *cyclone.Project, r cyclone.Start
 		e.Version = e.DefaultVersion()
 	}
 	e.Image = t.image(p, e.Version)
-	if err := t.Events.Create(ctx, e); err != nil {
-		return nil, fmt.Errorf("create event: %w", err)
+	if err := t.create(ctx, p, e); err != nil {
+		return nil, err
 	}
-	t.announce(e)
 	return e, nil
 }
 
-// source fills in where a manual event's commit is to be found.
-func source(e *cyclone.Event, p *cyclone.Project, r cyclone.StartRequest) {
-	home := "HEAD"
-	if p.Repository.DefaultBranch != "" {
-		home = "refs/heads/" + p.Repository.DefaultBranch
+// home is the ref that runs when nobody names one.
+func home(p *cyclone.Project) string {
+	switch {
+	case p.Repository.DefaultBranch != "":
+		return "refs/heads/" + p.Repository.DefaultBranch
+	case p.Repository.Type == "svn":
+		return "refs/heads/trunk"
 	}
+	return "HEAD"
+}
+
+// source fills in where the commit of an event is to be found that no delivery
+// tells of.
+func source(e *cyclone.Event, p *cyclone.Project, r cyclone.StartRequest) {
 	switch {
 	case r.Commit != "":
 		// The ref says where to look when the server gives no bare commits.
-		e.Commit.SHA, e.Ref = r.Commit, home
+		e.Commit.SHA, e.Ref = r.Commit, home(p)
 		return
 	case r.Branch != "":
 		e.Ref = "refs/heads/" + r.Branch
@@ -63,7 +64,7 @@ func source(e *cyclone.Event, p *cyclone.Project, r cyclone.StartRequest) {
 	case r.Ref != "":
 		e.Ref = r.Ref
 	default:
-		e.Ref = home
+		e.Ref = home(p)
 	}
 	if branch, ok := strings.CutPrefix(e.Ref, "refs/heads/"); ok {
 		e.Branch = branch
@@ -92,12 +93,13 @@ func requestOf(ref string) *cyclone.PullRequest {
 
 var (
 	fullHash     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+	revision     = regexp.MustCompile(`^r[1-9][0-9]{0,9}$`)
 	dockerTag    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 // checkStart reports every wrong field at once.
-func checkStart(r cyclone.StartRequest) error {
+func checkStart(p *cyclone.Project, r cyclone.StartRequest) error {
 	bad := &cyclone.InvalidError{}
 	sources := 0
 	for _, s := range []struct{ field, value string }{{"ref", r.Ref}, {"branch", r.Branch}, {"tag", r.Tag}} {
@@ -114,7 +116,11 @@ func checkStart(r cyclone.StartRequest) error {
 	}
 	if r.Commit != "" {
 		sources++
-		if !fullHash.MatchString(r.Commit) {
+		svn := p.Repository.Type == "svn"
+		if svn && !revision.MatchString(r.Commit) {
+			bad.Add("commit", "%q is not a revision such as r42", r.Commit)
+		}
+		if !svn && !fullHash.MatchString(r.Commit) {
 			bad.Add("commit", "%q is not a full commit hash of 40 (or 64) lower-case hexadecimal digits", r.Commit)
 		}
 	}

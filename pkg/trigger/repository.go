@@ -4,22 +4,63 @@ import (
 	"net/url"
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 
 	"cyclone/pkg/cyclone"
 )
 
+// checkHook refuses what a driver must not have let through, and what is not
+// the project's.
+func checkHook(p *cyclone.Project, h *cyclone.Hook) error {
+	if h.Ignored == "" {
+		if (h.Action == cyclone.ActionCancel || h.Kind == cyclone.KindComment) && h.PullRequest == nil {
+			return cyclone.Invalid("pull_request", "is missing")
+		}
+		if err := checkRef(h); err != nil {
+			return err
+		}
+	}
+	return checkRepository(p, h)
+}
+
+// checkRef holds for what comes from forges and from looking at repositories:
+// it becomes an argument of git and svn, and a part of addresses.
+func checkRef(h *cyclone.Hook) error {
+	for _, name := range []string{h.Ref, h.Branch, h.Tag} {
+		odd := func(r rune) bool { return unicode.IsControl(r) || r == utf8.RuneError }
+		if len(name) > maxRef || strings.HasPrefix(name, "-") || strings.ContainsFunc(name, odd) {
+			return cyclone.Invalid("ref", "%q is not a name that can be used", name[:min(len(name), 100)])
+		}
+	}
+	if !strings.HasPrefix(h.Ref, "refs/") {
+		return cyclone.Invalid("ref", "%q is not written in full, such as refs/heads/main", h.Ref)
+	}
+	if sha := h.Commit.SHA; sha != "" && !fullHash.MatchString(sha) && !revision.MatchString(sha) {
+		return cyclone.Invalid("commit", "%q is neither a full commit hash nor a revision", sha[:min(len(sha), 100)])
+	}
+	return nil
+}
+
+// maxRef is the most bytes of a ref's name; forges take 255.
+const maxRef = 1100
+
 // checkRepository refuses a payload that is about another repository than the
 // project's: somebody pasted the address of the wrong project into a forge.
 func checkRepository(p *cyclone.Project, h *cyclone.Hook) error {
+	svn := p.Repository.Type == "svn"
 	want := place(p.Repository.URL)
 	for _, u := range h.Repositories {
-		if place(u) == want {
+		got := place(u)
+		// A project may build a folder of a repository of Subversion.
+		if got == want || svn && strings.HasPrefix(want, got+"/") {
 			return nil
 		}
 	}
 	if len(h.Repositories) == 0 {
-		// A ping of an organisation's webhook names none and starts nothing.
-		if h.Ignored != "" {
+		// A ping of an organisation's webhook names none and starts nothing, and
+		// Subversion does not know its own address.
+		if h.Ignored != "" || svn {
 			return nil
 		}
 		return cyclone.Invalid("repository", "the payload names no repository")

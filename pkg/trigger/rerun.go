@@ -15,54 +15,63 @@ import (
 // says what is missing for that, and where the rerun can begin; ErrConflict
 // that the parent is not over.
 func (t *Trigger) Rerun(ctx context.Context, parent *cyclone.Event, actor string, from cyclone.Stage) (*cyclone.Event, error) {
+	p, err := t.Projects.Find(ctx, parent.Project)
+	if err != nil {
+		return nil, fmt.Errorf("find project: %w", err)
+	}
+	return t.rerun(ctx, p, parent, rerunWish{actor: actor, from: from})
+}
+
+// rerunWish is who wants what to run again.
+type rerunWish struct {
+	actor string
+	from  cyclone.Stage
+	// delivery is the comment that asks for it; nil when people do so here.
+	delivery *cyclone.Delivery
+}
+
+func (t *Trigger) rerun(ctx context.Context, p *cyclone.Project, parent *cyclone.Event, w rerunWish) (*cyclone.Event, error) {
+	from := w.from
 	if from != "" && !slices.Contains(cyclone.Stages, from) {
 		return nil, cyclone.Invalid("from", "%q is not a stage; there are %s", from, stageNames())
 	}
 	if !parent.Status.Final() {
 		return nil, cyclone.Conflict("event #%d is still %s; cancel it or wait for its end", parent.Number, parent.Status)
 	}
-	p, err := t.Projects.Find(ctx, parent.Project)
-	if err != nil {
-		return nil, fmt.Errorf("find project: %w", err)
-	}
-	id, err := newID()
+	e, err := t.blank(p, cyclone.Trigger{Kind: cyclone.KindRerun, Actor: w.actor, Parent: parent.ID})
 	if err != nil {
 		return nil, err
 	}
-	e := again(parent, id, actor)
-	e.CreatedAt = cyclone.Stamp(t.Now())
+	again(e, parent)
+	if w.delivery != nil {
+		e.Trigger.Delivery, e.Run.Key = w.delivery.ID, firstKey(w.delivery)
+	}
 	if err := t.takeOver(ctx, e, parent, from); err != nil {
 		return nil, err
 	}
 	// A run that was never approved is not approved by being repeated.
-	if why := blockReason(p, e.PullRequest); why != "" && parent.StartedAt == nil {
+	approved := parent.StartedAt != nil || parent.Origin() == cyclone.KindComment
+	if why := blockReason(p, e.PullRequest); why != "" && !approved {
 		e.Status, e.Reason = cyclone.StatusBlocked, why
 	}
-	if err := t.Events.Create(ctx, e); err != nil {
-		return nil, fmt.Errorf("create event: %w", err)
+	if err := t.create(ctx, p, e); err != nil {
+		return nil, err
 	}
-	t.announce(e)
 	return e, nil
 }
 
 // again copies what a rerun has in common with its parent. The pull request
 // and the origin are among it, and with them all limits on secrets.
-func again(parent *cyclone.Event, id cyclone.EventID, actor string) *cyclone.Event {
-	e := &cyclone.Event{
-		ID: id, Project: parent.Project, Status: cyclone.StatusPending,
-		Trigger: cyclone.Trigger{Kind: cyclone.KindRerun, Actor: actor, Parent: parent.ID},
-		Ref:     parent.Ref, Branch: parent.Branch, Tag: parent.Tag, Version: parent.Version,
-		Commit: parent.Commit, PullRequest: parent.PullRequest,
-		Image:  cyclone.Image{Name: parent.Image.Name, Tag: parent.Image.Tag},
-		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{},
-	}
+func again(e, parent *cyclone.Event) {
+	e.Ref, e.Branch, e.Tag, e.Version = parent.Ref, parent.Branch, parent.Tag, parent.Version
+	e.Commit, e.PullRequest = parent.Commit, parent.PullRequest
+	e.Image = cyclone.Image{Name: parent.Image.Name, Tag: parent.Image.Tag}
 	e.Run = cyclone.Run{
-		Key: "rerun/" + string(id), Origin: parent.Origin(),
+		Key: "rerun/" + string(e.ID), Origin: parent.Origin(),
 		Stages: parent.Run.Stages, Variables: parent.Run.Variables,
 		VersionWanted: parent.Run.VersionWanted, Config: parent.Run.Config,
 		Before: parent.Run.Before, Changed: parent.Run.Changed,
 	}
-	return e
 }
 
 // takeOver has a rerun begin at a stage, with what the stages before it made.

@@ -27,23 +27,79 @@ const (
 	youth = 2 * time.Second
 )
 
+// Kick makes Run look at once for what is due.
+func (t *Trigger) Kick() { t.kicked.ring() }
+
 // Run works off the deliveries that are stored but not handled until ctx ends:
 // those whose server died before it came to it, and those whose earlier
-// attempts failed, each when its time has come. It returns nil after those
-// under way are done.
+// attempts failed, each when its time has come; and those of this server about
+// which a forge must be asked. It returns nil after those under way are done.
 func (t *Trigger) Run(ctx context.Context) error {
-	r := &rounds{Trigger: t, slots: make(chan struct{}, atOnce), more: make(chan struct{}, 1)}
+	r := &rounds{
+		Trigger: t, slots: make(chan struct{}, atOnce), asking: make(chan struct{}, askAtOnce), more: make(chan struct{}, 1),
+	}
 	tick := time.NewTicker(cmp.Or(t.Tick, DefaultTick))
 	defer tick.Stop()
 	for {
 		r.complain(ctx, r.round(ctx))
-		select {
-		case <-ctx.Done():
+		if !r.wait(ctx, tick.C) {
 			r.running.Wait()
 			return t.leave(ctx)
-		case <-tick.C:
-		case <-r.more:
 		}
+	}
+}
+
+// wait waits for the next round and has forges asked meanwhile. It reports
+// false when ctx ends.
+func (r *rounds) wait(ctx context.Context, tick <-chan time.Time) bool {
+	for {
+		select {
+		case <-ctx.Done():
+			return false
+		case <-tick:
+			return true
+		case <-r.more:
+			return true
+		case <-r.kicked.rung():
+			return true
+		case <-r.asked.rung():
+			r.askForges(ctx)
+		}
+	}
+}
+
+// askForges starts an attempt at every delivery about which a forge must be
+// asked, as far as there are free slots. The end of one leads here again.
+func (r *rounds) askForges(ctx context.Context) {
+	for {
+		select {
+		case r.asking <- struct{}{}:
+		default:
+			return
+		}
+		q, ok := r.questions.next()
+		if !ok {
+			<-r.asking
+			return
+		}
+		r.running.Go(func() {
+			r.answer(ctx, q)
+			r.questions.done(q)
+			<-r.asking
+			r.asked.ring()
+		})
+	}
+}
+
+// answer makes an attempt at a delivery, in which its forge is asked.
+func (r *rounds) answer(ctx context.Context, q question) {
+	defer r.hands.give(key(&cyclone.Delivery{Project: q.project, SCM: q.scm, ID: q.id}))
+	d, err := r.Deliveries.Find(ctx, q.project, q.scm, q.id)
+	if err == nil && d.HandledAt == nil && d.ParkedAt == nil {
+		err = r.attempt(ctx, d, attempt{mayAsk: true, limit: askedTime})
+	}
+	if err != nil && ctx.Err() == nil && !errors.Is(err, cyclone.ErrNotFound) {
+		r.told(d, err)
 	}
 }
 
@@ -62,6 +118,7 @@ type rounds struct {
 	*Trigger
 	running sync.WaitGroup
 	slots   chan struct{}
+	asking  chan struct{} // slots of those that ask forges
 	more    chan struct{} // a slot is free again and there may be more to do
 	trouble string        // what was last logged as wrong
 }
@@ -76,7 +133,7 @@ func (r *rounds) round(ctx context.Context) error {
 		return err
 	}
 	now := r.Now()
-	due, err := r.Deliveries.Due(limited, now, batch+r.hands.resting(now))
+	due, err := r.Deliveries.Due(limited, now, batch+r.hands.resting(now)+r.questions.count())
 	if err != nil {
 		return fmt.Errorf("list due deliveries: %w", err)
 	}
@@ -97,6 +154,9 @@ func (r *rounds) round(ctx context.Context) error {
 
 // young reports whether the request that brought the delivery may still be at it.
 func young(d *cyclone.Delivery, now time.Time) bool {
+	if d.SCM == cyclone.SCMPoll {
+		return false // nobody's request
+	}
 	since := d.ReceivedAt
 	if d.NextAt != nil {
 		since = *d.NextAt

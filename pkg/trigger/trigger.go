@@ -7,8 +7,12 @@
 // that could not be handled is tried again by Run, less and less often, until
 // it is parked for people to look at.
 //
-// It calls no forge, runs nothing, and changes no status: ending superseded
-// events is progress's.
+// The answer to a webhook never waits for a forge: what only the forge knows
+// (the paths of a push whose payload was cut off, who may write, the head of a
+// pull request that was commented on) Run asks for right afterwards.
+//
+// It knows no forge's API, runs nothing, and changes no status: ending
+// superseded events is progress's.
 package trigger
 
 import (
@@ -41,14 +45,16 @@ type Trigger struct {
 	Deliveries cyclone.DeliveryStore
 	Forges     map[string]cyclone.Forge // by the scm of a delivery: "github"
 	Progress   canceler
+	// Asks asks the forges of projects; nil: nothing can be asked.
+	Asks asker
 	// Files are what events left for those that are run again from a later
 	// stage; optional.
 	Files cyclone.FileStore
 	// Registry names the images of projects that name none: <Registry>/<project>.
 	// Optional.
 	Registry string
-	// StatusWanted says whether a result can be set beside the commit at its
-	// forge; nil when none ever can.
+	// StatusWanted says whether how far an event is can be set beside its
+	// commit; nil when it never can.
 	StatusWanted func(*cyclone.Project, *cyclone.Event) bool
 	// Lease lets one of several servers work off what waits; nil when there is
 	// one only.
@@ -59,10 +65,14 @@ type Trigger struct {
 	Tick time.Duration
 	Log  *slog.Logger
 	Now  func() time.Time
-	// Wake tells the dispatcher that something is pending; optional.
+	// Wake tells the dispatcher that something is pending, and progress that
+	// something is to be told; optional.
 	Wake func()
 
-	hands hands
+	hands     hands
+	questions questions
+	asked     bell // there is a question
+	kicked    bell // somebody stored deliveries
 }
 
 // handleTime bounds one attempt at a delivery.
@@ -75,17 +85,34 @@ const handleTime = 20 * time.Second
 //
 // When d.HandledAt is set and there is an error, the delivery was refused for
 // good: ErrInvalid when the payload cannot be read or is about another
-// repository, ErrNotFound when its project is gone. Any other error leaves it
-// to Run, which tries it again at d.NextAt unless d.ParkedAt is set.
+// repository, ErrNotFound when its project is gone. When it is not set and
+// there is no error, the project's forge must be asked first, which Run does at
+// once. Any other error leaves it to Run, which tries it again at d.NextAt
+// unless d.ParkedAt is set.
 func (t *Trigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
+	return t.attempt(ctx, d, attempt{limit: handleTime})
+}
+
+// attempt says how a delivery is tried.
+type attempt struct {
+	mayAsk bool // the forge may be asked
+	limit  time.Duration
+}
+
+func (t *Trigger) attempt(ctx context.Context, d *cyclone.Delivery, a attempt) error {
 	if d.HandledAt != nil {
 		return nil
 	}
 	t.hands.take(key(d))
 	defer t.hands.give(key(d))
-	work, stop := context.WithTimeout(ctx, handleTime)
+	work, stop := context.WithTimeout(ctx, a.limit)
 	defer stop()
-	err := t.handleSafely(work, d)
+	err := t.handleSafely(work, d, a)
+	if errors.Is(err, errLater) {
+		if err = t.putOff(work, d); err == nil {
+			return nil
+		}
+	}
 	var refused *refusal
 	if err == nil || errors.As(err, &refused) {
 		save := t.handled(work, d, err)
@@ -94,7 +121,7 @@ func (t *Trigger) Deliver(ctx context.Context, d *cyclone.Delivery) error {
 		}
 		err = save
 	}
-	return t.failed(ctx, work, d, err)
+	return t.failed(ctx, work, d, a, err)
 }
 
 // refusal is an error that trying again would not change.
@@ -104,68 +131,116 @@ func (r *refusal) Unwrap() error { return r.error }
 
 // refuse tells what is wrong with a delivery from what went wrong with it.
 func refuse(err error) error {
+	if err == nil {
+		return nil
+	}
 	if errors.Is(err, cyclone.ErrInvalid) || errors.Is(err, cyclone.ErrNotFound) {
 		return &refusal{err}
 	}
 	return err
 }
 
-func (t *Trigger) handle(ctx context.Context, d *cyclone.Delivery) error {
+// matter is a delivery that is being decided.
+type matter struct {
+	*Trigger
+	project  *cyclone.Project
+	delivery *cyclone.Delivery
+	hook     *cyclone.Hook
+	mayAsk   bool
+}
+
+func (t *Trigger) handle(ctx context.Context, d *cyclone.Delivery, a attempt) error {
 	d.Events, d.Ignored, d.Error = nil, "", ""
-	p, hook, err := t.read(ctx, d)
+	m, err := t.read(ctx, d)
 	if err != nil {
 		return refuse(err)
 	}
-	if d.Ignored = t.ignore(p, hook); d.Ignored != "" {
+	m.mayAsk = a.mayAsk
+	if d.Ignored, err = m.ignore(ctx); err != nil {
+		return err
+	}
+	d.Ref, d.Commit = m.hook.Ref, m.hook.Commit.SHA
+	switch {
+	case d.Ignored != "":
 		return nil
+	case m.hook.Action == cyclone.ActionCancel:
+		return m.closed(ctx)
+	case m.hook.Comment == cyclone.CommentRetest:
+		return m.retest(ctx)
 	}
-	if hook.Action == cyclone.ActionCancel {
-		return t.closed(ctx, d, hook)
-	}
-	return t.start(ctx, d, p, hook)
+	return m.start(ctx)
 }
 
 // read finds out what a delivery says, and that it is the project's.
-func (t *Trigger) read(ctx context.Context, d *cyclone.Delivery) (*cyclone.Project, *cyclone.Hook, error) {
+func (t *Trigger) read(ctx context.Context, d *cyclone.Delivery) (*matter, error) {
 	p, err := t.Projects.Find(ctx, d.Project)
 	if err != nil {
-		return nil, nil, fmt.Errorf("find project: %w", err)
+		return nil, fmt.Errorf("find project: %w", err)
 	}
-	forge, ok := t.Forges[d.SCM]
+	forge, ok := t.forge(d.SCM)
 	if !ok {
-		return nil, nil, cyclone.Invalid("scm", "%q is not known", d.SCM)
+		return nil, cyclone.Invalid("scm", "%q is not known", d.SCM)
 	}
 	hook, err := forge.Parse(d.Header, d.Body)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	if hook.Action == cyclone.ActionCancel && hook.PullRequest == nil {
-		return nil, nil, cyclone.Invalid("pull_request", "is missing")
+	if err := checkHook(p, hook); err != nil {
+		return nil, err
 	}
-	return p, hook, checkRepository(p, hook)
+	return &matter{Trigger: t, project: p, delivery: d, hook: hook}, nil
+}
+
+// forge is the driver of a delivery. Those of polling are our own.
+func (t *Trigger) forge(scm string) (cyclone.Forge, bool) {
+	if scm == cyclone.SCMPoll {
+		return Polled{}, true
+	}
+	forge, ok := t.Forges[scm]
+	return forge, ok
 }
 
 // start creates the event of a hook that passed all checks. Tried again after
 // a crash it finds the event that is there already and goes on with the rest.
-func (t *Trigger) start(ctx context.Context, d *cyclone.Delivery, p *cyclone.Project, hook *cyclone.Hook) error {
-	e, err := t.event(d, p, hook)
+func (m *matter) start(ctx context.Context) error {
+	e, err := m.event()
 	if err != nil {
 		return err
 	}
-	err = t.Events.Create(ctx, e)
-	if err == nil {
-		t.announce(e)
-	}
+	err = m.create(ctx, m.project, e)
 	if errors.Is(err, cyclone.ErrConflict) {
-		e, err = t.Events.FindByKey(ctx, e.Run.Key)
+		e, err = m.Events.FindByKey(ctx, e.Run.Key)
 	}
 	if err != nil {
+		return err
+	}
+	m.delivery.Events = []cyclone.EventID{e.ID}
+	if m.project.CancelSuperseded && e.Status != cyclone.StatusSkipped {
+		return m.supersede(ctx, e)
+	}
+	return nil
+}
+
+// blank begins an event that waits to be run.
+func (t *Trigger) blank(p *cyclone.Project, why cyclone.Trigger) (*cyclone.Event, error) {
+	id, err := uuid.NewV7() // so that ids sort by time
+	if err != nil {
+		return nil, fmt.Errorf("make event id: %w", err)
+	}
+	return &cyclone.Event{
+		ID: cyclone.EventID(id.String()), Project: p.Name, Status: cyclone.StatusPending, Trigger: why,
+		Stages: []cyclone.StageState{}, Deployments: []cyclone.Deployment{}, CreatedAt: cyclone.Stamp(t.Now()),
+	}, nil
+}
+
+// create stores an event with what is to be told about it, and tells that it
+// is there. ErrConflict when there is one with its key.
+func (t *Trigger) create(ctx context.Context, p *cyclone.Project, e *cyclone.Event) error {
+	t.told(p, e)
+	if err := t.Events.Create(ctx, e); err != nil {
 		return fmt.Errorf("create event: %w", err)
 	}
-	d.Events = []cyclone.EventID{e.ID}
-	if p.CancelSuperseded && e.Status != cyclone.StatusSkipped {
-		return t.supersede(ctx, e)
-	}
+	t.announce(e)
 	return nil
 }
 
@@ -177,16 +252,7 @@ func (t *Trigger) announce(e *cyclone.Event) {
 	if e.Status.Final() {
 		t.Metrics.EventFinished(e)
 	}
-	if e.Status == cyclone.StatusPending && t.Wake != nil {
+	if t.Wake != nil && (e.Status == cyclone.StatusPending || len(e.Run.Notices) > 0) {
 		t.Wake()
 	}
-}
-
-// newID makes an event id: a UUID of version 7, so that ids sort by time.
-func newID() (cyclone.EventID, error) {
-	id, err := uuid.NewV7()
-	if err != nil {
-		return "", fmt.Errorf("make event id: %w", err)
-	}
-	return cyclone.EventID(id.String()), nil
 }
