@@ -1,8 +1,9 @@
 // Package scmtest is the contract of cyclone.Forge as tests: golden pairs of
 // deliveries and hooks, signatures, delivery ids, and the promise that no
-// payload makes a driver panic or lie.
+// payload makes a driver panic or lie. It is also the contract of what calls a
+// forge's API: what becomes of each call and of each way in which a forge fails.
 //
-// Only tests import it. It calls no forge.
+// Only tests import it. It calls no forge but the strict fakes of fakeforge.
 package scmtest
 
 import (
