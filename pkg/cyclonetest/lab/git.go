@@ -83,6 +83,9 @@ func (g *Git) URL(name string) string {
 	return "http://" + g.listener.Addr().String() + "/" + name + ".git"
 }
 
+// Dir is the folder of the repositories, each name.git.
+func (g *Git) Dir() string { return g.dir }
+
 // Stop ends the server.
 func (g *Git) Stop() { _ = g.server.Close() }
 

@@ -1,9 +1,15 @@
 package lab
 
 import (
+	"bytes"
 	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
 	"fmt"
 	"net"
+	"net/http"
 	"net/url"
 	"os"
 	"os/exec"
@@ -136,6 +142,25 @@ func revision(printed string, err error) (int, error) {
 		return 0, fmt.Errorf("nothing was committed: %s", printed)
 	}
 	return strconv.Atoi(m[1])
+}
+
+// DeliverSvn sends what a post-commit script of a repository does, signed over
+// the body.
+func (s *Server) DeliverSvn(ctx context.Context, project, secret string, committed any) (Answer, error) {
+	body, err := json.Marshal(committed)
+	if err != nil {
+		return Answer{}, err
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.URL+"/api/v1/hooks/svn/"+project, bytes.NewReader(body))
+	if err != nil {
+		return Answer{}, err
+	}
+	mac := hmac.New(sha256.New, []byte(secret))
+	mac.Write(body)
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("X-Cyclone-Signature-256", "sha256="+hex.EncodeToString(mac.Sum(nil)))
+	var a Answer
+	return a, do(req, &a)
 }
 
 // Stop ends the server.
