@@ -1,6 +1,7 @@
 package progress_test
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"strings"
@@ -155,4 +156,75 @@ func TestJobBroken(t *testing.T) {
 			}
 		})
 	}
+}
+
+// The clone waits for what a forge may not show yet, and for nothing else.
+func TestJobPatience(t *testing.T) {
+	delivered := func(ago time.Duration) func(*cyclone.Event) {
+		return func(e *cyclone.Event) { e.Trigger.Delivery, e.CreatedAt = "d1", time.Now().Add(-ago) }
+	}
+	for name, c := range map[string]struct {
+		edit func(*cyclone.Event)
+		want time.Duration
+	}{
+		"just delivered": {delivered(0), time.Minute}, "waited a little": {delivered(9 * time.Minute), time.Minute},
+		"waited long": {delivered(11 * time.Minute), 0}, "started by hand": {nil, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.event("e1", c.edit)
+			job, err := w.Job(t.Context(), w.claim("w-1"))
+			w.must(err)
+			if time.Duration(job.Patience) != c.want {
+				t.Errorf("patience is %s; want %s", job.Patience, c.want)
+			}
+		})
+	}
+}
+
+// given is a source of credentials that answers one thing.
+type given struct {
+	credential cyclone.Credential
+	err        error
+}
+
+func (g given) Credential(context.Context, *cyclone.Project) (cyclone.Credential, error) {
+	return g.credential, g.err
+}
+
+// A credential that can never be opened ends the event, one that cannot be
+// opened now does not.
+func TestJobCredential(t *testing.T) {
+	for name, c := range map[string]struct {
+		given  given
+		status cyclone.Status
+	}{
+		"account":     {given{credential: cyclone.Credential{Username: "oauth2", Password: "t"}}, cyclone.StatusRunning},
+		"expired":     {given{err: cyclone.Forbidden("the account expired")}, cyclone.StatusError},
+		"unavailable": {given{err: cyclone.Unavailable("later")}, cyclone.StatusRunning},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.project.Repository.Account = "github/github.com/alice"
+			w.must(w.store.Projects.Replace(t.Context(), w.project))
+			w.Credentials = c.given
+			w.event("e1", nil)
+			job, err := w.Job(t.Context(), w.claim("w-1"))
+			e := w.wantStatus("e1", c.status)
+			switch {
+			case c.given.err == nil && (err != nil || job.CloneUsername != "oauth2" || job.ClonePassword != "t"):
+				t.Errorf("job is %+v, %v", job, err)
+			case c.given.err != nil && err == nil:
+				t.Error("there is a job without its credential")
+			case c.status == cyclone.StatusError && e.Reason != c.given.err.Error():
+				t.Errorf("reason is %q", e.Reason)
+			}
+		})
+	}
+	// A project that names none is not asked for any.
+	w := newWorld(t)
+	w.Credentials = given{err: cyclone.Forbidden("asked")}
+	w.event("e1", nil)
+	_, err := w.Job(t.Context(), w.claim("w-1"))
+	w.must(err)
 }

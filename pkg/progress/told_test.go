@@ -1,0 +1,549 @@
+package progress_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"cyclone/pkg/cyclone"
+)
+
+// teller is a forge that remembers what it was told about each event.
+type teller struct {
+	t      *testing.T
+	answer func(e *cyclone.Event, try int) error // nil: all is well
+	takes  time.Duration
+
+	mu   sync.Mutex
+	told map[cyclone.EventID][]string
+	at   map[cyclone.EventID][]time.Time
+	busy map[cyclone.EventID]bool
+}
+
+func newTeller(t *testing.T) *teller {
+	return &teller{t: t, told: map[cyclone.EventID][]string{}, at: map[cyclone.EventID][]time.Time{}, busy: map[cyclone.EventID]bool{}}
+}
+
+// text is a state as a forge shows it.
+func text(e *cyclone.Event) string {
+	for i := len(e.Stages) - 1; i >= 0 && e.Status == cyclone.StatusRunning; i-- {
+		if e.Stages[i].StartedAt != nil {
+			return "running " + string(e.Stages[i].Name)
+		}
+	}
+	return string(e.Status)
+}
+
+func (f *teller) Notify(ctx context.Context, _ *cyclone.Project, e *cyclone.Event) error {
+	f.mu.Lock()
+	if f.busy[e.ID] {
+		f.t.Errorf("event %s is told by two at once", e.ID)
+	}
+	f.busy[e.ID] = true
+	f.told[e.ID] = append(f.told[e.ID], text(e))
+	f.at[e.ID] = append(f.at[e.ID], time.Now())
+	try := len(f.told[e.ID])
+	f.mu.Unlock()
+	defer func() {
+		f.mu.Lock()
+		defer f.mu.Unlock()
+		f.busy[e.ID] = false
+	}()
+	select {
+	case <-time.After(f.takes):
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if f.answer != nil {
+		return f.answer(e, try)
+	}
+	return nil
+}
+
+func (f *teller) of(id cyclone.EventID) []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]string{}, f.told[id]...)
+}
+
+func (f *teller) times(id cyclone.EventID) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return append([]time.Time{}, f.at[id]...)
+}
+
+func always(*cyclone.Project, *cyclone.Event) bool { return true }
+
+// tellingWorld is a world whose forge is told.
+func tellingWorld(t *testing.T) (*world, *teller) {
+	w, f := newWorld(t), newTeller(t)
+	w.Status, w.StatusWanted = f, always
+	return w, f
+}
+
+// planned is how trigger leaves a new event.
+func planned(e *cyclone.Event) {
+	e.Run.Notices = []cyclone.Notice{{Name: cyclone.NoticeStatus, NextAt: time.Now()}}
+}
+
+// stage reports that stages up to the named one have begun.
+func (w *world) stage(f cyclone.Fence, upTo cyclone.Stage) {
+	w.t.Helper()
+	now := time.Now().UTC()
+	var stages []cyclone.StageState
+	for _, s := range cyclone.Stages {
+		state := cyclone.StageState{Name: s, Status: cyclone.StatusSuccess, StartedAt: &now, FinishedAt: &now}
+		if s == upTo {
+			state.Status, state.FinishedAt = cyclone.StatusRunning, nil
+		}
+		if stages = append(stages, state); s == upTo {
+			break
+		}
+	}
+	w.must(w.Report(w.t.Context(), f, cyclone.Report{Commit: cyclone.Commit{SHA: sha}, Stages: stages}))
+}
+
+func (w *world) success(f cyclone.Fence) {
+	w.t.Helper()
+	w.must(w.Finish(w.t.Context(), f, cyclone.Result{Status: cyclone.StatusSuccess}))
+}
+
+// soon lets what is due be told.
+func soon() {
+	time.Sleep(2 * time.Second)
+	synctest.Wait()
+}
+
+func wantTold(t *testing.T, f *teller, id cyclone.EventID, want ...string) {
+	t.Helper()
+	if diff := cmp.Diff(append([]string{}, want...), f.of(id)); diff != "" {
+		t.Errorf("the forge was told of %s (-want +got):\n%s", id, diff)
+	}
+}
+
+// noneDue checks that all is told.
+func (w *world) noneDue(id cyclone.EventID) {
+	w.t.Helper()
+	if e := w.find(id); !e.NoticeDue().IsZero() {
+		w.t.Errorf("notices are left: %+v", e.Run.Notices)
+	}
+}
+
+func TestForgeIsToldOfEachStage(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		defer w.start()()
+		w.event("e1", planned)
+		w.Kick()
+		soon()
+		wantTold(t, forge, "e1", "pending")
+		f := w.claim("w-1")
+		_, _, err := w.Attach(t.Context(), f.Worker, "token", "session")
+		w.must(err)
+		soon()
+		for _, s := range cyclone.Stages {
+			w.stage(f, s)
+			w.stage(f, s) // nothing new
+			soon()
+		}
+		w.success(f)
+		soon()
+		// The first stage is what a worker begins with.
+		wantTold(t, forge, "e1", "pending", "running", "running pre_build", "running build", "running integration",
+			"running post_build", "running deploy", "success")
+		w.noneDue("e1")
+		time.Sleep(time.Hour)
+		if n := len(forge.of("e1")); n != 8 {
+			t.Errorf("an event that is over was told %d times", n)
+		}
+	})
+}
+
+// What changes while the forge is being told is told once, in the end; the
+// worker does not wait for it.
+func TestChangesAreToldTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		forge.takes = 30 * time.Second
+		writes := &counting{EventStore: w.Events}
+		w.Events = writes
+		defer w.start()()
+		f := w.running("e1")
+		soon() // being told
+		began, before := time.Now(), writes.n.Load()
+		for _, s := range cyclone.Stages {
+			w.stage(f, s)
+		}
+		if took := time.Since(began); took > 0 {
+			t.Errorf("the worker waited %s for the forge", took)
+		}
+		if n := writes.n.Load() - before; n != int64(len(cyclone.Stages)) {
+			t.Errorf("%d reports made %d writes", len(cyclone.Stages), n)
+		}
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantTold(t, forge, "e1", "running", "running deploy")
+		w.stage(f, cyclone.StageDeploy)
+		w.success(f)
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantTold(t, forge, "e1", "running", "running deploy", "success")
+		w.noneDue("e1")
+	})
+}
+
+// counting counts the writes of events.
+type counting struct {
+	cyclone.EventStore
+	n atomic.Int64
+}
+
+func (c *counting) Replace(ctx context.Context, e *cyclone.Event) error {
+	c.n.Add(1)
+	return c.EventStore.Replace(ctx, e)
+}
+
+// An event that waits again is told to wait again, whichever way it came there.
+func TestForgeIsToldOfWaiting(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		defer w.start()()
+		w.event("lost", planned)
+		f := w.claim("w-1")
+		_, _, err := w.Attach(t.Context(), f.Worker, "token", "session")
+		w.must(err)
+		soon()
+		w.stage(f, cyclone.StageBuild)
+		soon()
+		w.must(w.Lost(t.Context(), w.find("lost"), "it died"))
+		soon()
+		wantTold(t, forge, "lost", "running", "running build", "pending")
+
+		w.event("blocked", func(e *cyclone.Event) { e.Status = cyclone.StatusBlocked; planned(e) })
+		soon()
+		_, err = w.Approve(t.Context(), "blocked", "alice")
+		w.must(err)
+		soon()
+		_, err = w.Cancel(t.Context(), "blocked", "no")
+		w.must(err)
+		soon()
+		wantTold(t, forge, "blocked", "blocked", "pending", "canceled")
+
+		w.event("skipped", func(e *cyclone.Event) { e.Status = cyclone.StatusSkipped; planned(e) })
+		soon()
+		wantTold(t, forge, "skipped", "skipped")
+		w.noneDue("skipped")
+	})
+}
+
+// A commit that only the worker finds out is told of from then on.
+func TestUnknownCommitIsToldLater(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		w.StatusWanted = func(_ *cyclone.Project, e *cyclone.Event) bool { return e.Commit.SHA != "" }
+		defer w.start()()
+		w.event("e1", func(e *cyclone.Event) { e.Commit = cyclone.Commit{} })
+		f := w.claim("w-1")
+		_, _, err := w.Attach(t.Context(), f.Worker, "token", "session")
+		w.must(err)
+		w.must(w.Report(t.Context(), f, cyclone.Report{}))
+		soon()
+		wantTold(t, forge, "e1")
+		w.stage(f, cyclone.StageClone)
+		soon()
+		w.success(f)
+		soon()
+		wantTold(t, forge, "e1", "running clone", "success")
+	})
+}
+
+// A refusal is final for the state that was told, said once in the log, and
+// tried again with the next state.
+func TestRefusalEndsWithTheState(t *testing.T) {
+	for _, kind := range []error{cyclone.ErrForbidden, cyclone.ErrNotFound, cyclone.ErrInvalid} {
+		synctest.Test(t, func(t *testing.T) {
+			w, forge := tellingWorld(t)
+			var log bytes.Buffer
+			w.Log = slog.New(slog.NewTextHandler(&log, nil))
+			forge.answer = func(e *cyclone.Event, _ int) error {
+				if e.Status.Final() {
+					return nil
+				}
+				return fmt.Errorf("the token may not: %w", kind)
+			}
+			stop := w.start()
+			f := w.running("e1")
+			soon()
+			w.stage(f, cyclone.StageBuild)
+			time.Sleep(5 * time.Minute)
+			if n := w.find("e1").Run.Notices[0]; !n.Done || n.Error == "" {
+				t.Errorf("the notice of a refused state is %+v", n)
+			}
+			w.success(f)
+			soon()
+			stop()
+			wantTold(t, forge, "e1", "running", "running build", "success")
+			if n := w.find("e1").Run.Notices[0]; !n.Done || n.Error != "" {
+				t.Errorf("the notice is %+v in the end", n)
+			}
+			if n := strings.Count(log.String(), "the token may not"); n != 1 {
+				t.Errorf("the log says %d times why:\n%s", n, &log)
+			}
+		})
+	}
+}
+
+// While an attempt is put off, a new state waits with it: the forge said so, or
+// does not answer.
+func TestPutOffStaysSo(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		err   error
+		after time.Duration
+	}{
+		{"back-off", errors.New("cannot be reached"), 5 * time.Second},
+		{"retry-after", cyclone.UnavailableFor(3*time.Minute, "too many calls"), 3 * time.Minute},
+		{"a retry-after that is shorter than the back-off", cyclone.UnavailableFor(time.Millisecond, "busy"), 5 * time.Second},
+		{"a retry-after without end", cyclone.UnavailableFor(1000*time.Hour, "go away"), 2 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, forge := tellingWorld(t)
+				forge.answer = func(_ *cyclone.Event, try int) error {
+					if try == 1 {
+						return c.err
+					}
+					return nil
+				}
+				defer w.start()()
+				f := w.running("e1")
+				time.Sleep(100 * time.Millisecond)
+				w.stage(f, cyclone.StageBuild)
+				time.Sleep(100 * time.Millisecond)
+				w.success(f)
+				time.Sleep(3 * time.Hour)
+				wantTold(t, forge, "e1", "running", "success")
+				at := forge.times("e1")
+				if wait := at[1].Sub(at[0]); wait < c.after || wait > c.after+2*time.Second {
+					t.Errorf("told again after %s; want %s", wait, c.after)
+				}
+			})
+		})
+	}
+}
+
+// A forge that says when to come again is asked for a day, and then, as one
+// that is out of order, for the limited attempts.
+func TestPatienceWithForges(t *testing.T) {
+	for _, c := range []struct {
+		name        string
+		err         error
+		least, most int
+		lasts       time.Duration
+	}{
+		{"limits", cyclone.UnavailableFor(10*time.Minute, "too many calls"), 100, 160, 42 * time.Hour},
+		{"a flood of limits", cyclone.UnavailableFor(time.Second, "too many calls"), 100, 310, 42 * time.Hour},
+		{"faults", cyclone.Unavailable("answers 500"), 8, 12, 20 * time.Hour},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w, forge := tellingWorld(t)
+				w.Tick = time.Minute
+				forge.answer = func(*cyclone.Event, int) error { return c.err }
+				stop := w.start()
+				w.event("e1", func(e *cyclone.Event) {
+					e.Status, e.FinishedAt = cyclone.StatusSkipped, new(time.Now())
+					planned(e)
+				})
+				time.Sleep(c.lasts)
+				tries := len(forge.of("e1"))
+				if tries < c.least || tries > c.most {
+					t.Errorf("%d attempts; want %d to %d", tries, c.least, c.most)
+				}
+				w.noneDue("e1")
+				stop()
+			})
+		})
+	}
+}
+
+// The outbox of an event outlives its server: an attempt that nobody can say
+// anything about is made again, with the state of then.
+func TestServerDiesWhileTelling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		forge.takes = time.Hour
+		stop := w.start()
+		f := w.running("e1")
+		soon()
+		e := w.find("e1")
+		if n := e.Run.Notices[0]; n.Done || n.Attempts != 1 {
+			t.Errorf("the notice is %+v while it is told", n)
+		}
+		w.Events = dead{w.Events} // nothing of what it learns is saved
+		stop()
+		forge.takes = 0
+		next := w.another()
+		next.Events, next.Status, next.StatusWanted = w.store.Events, forge, always
+		defer next.start()()
+		next.stage(f, cyclone.StageBuild)
+		time.Sleep(50 * time.Second)
+		wantTold(t, forge, "e1", "running")
+		time.Sleep(time.Minute)
+		synctest.Wait()
+		wantTold(t, forge, "e1", "running", "running build")
+	})
+}
+
+// dead is a store that takes no writes any more.
+type dead struct{ cyclone.EventStore }
+
+func (dead) Replace(context.Context, *cyclone.Event) error { return errDown }
+
+// Two servers tell of the same events, while workers report: no state is told
+// after a newer one, by nobody at the same time, and the last one is told.
+func TestTwoServersTellInOrder(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		forge.takes = 70 * time.Millisecond
+		other := w.another()
+		other.Status, other.StatusWanted = forge, always
+		stop, stopOther := w.start(), other.start()
+		order := []string{"pending", "running"}
+		for _, s := range cyclone.Stages {
+			order = append(order, "running "+string(s))
+		}
+		order = append(order, "success")
+		var all sync.WaitGroup
+		for i := range 12 {
+			id := cyclone.EventID(fmt.Sprint("e", i))
+			w.event(id, planned)
+			f := w.claim(cyclone.WorkerID("w-" + id))
+			all.Go(func() {
+				server := []*world{w, other}[i%2]
+				_, _, err := server.Attach(t.Context(), f.Worker, "token", "session")
+				server.must(err)
+				for j, s := range cyclone.Stages {
+					time.Sleep(time.Duration(i*j) * 13 * time.Millisecond)
+					server.stage(f, s)
+				}
+				server.success(f)
+			})
+		}
+		all.Wait()
+		time.Sleep(time.Minute)
+		stop()
+		stopOther()
+		for i := range 12 {
+			id := cyclone.EventID(fmt.Sprint("e", i))
+			told := forge.of(id)
+			if len(told) == 0 || told[len(told)-1] != "success" {
+				t.Errorf("%s: the last that was told is not the end: %q", id, told)
+			}
+			for j := 1; j < len(told); j++ {
+				if slices.Index(order, told[j]) < slices.Index(order, told[j-1]) {
+					t.Errorf("%s was told backwards: %q", id, told)
+				}
+			}
+			w.noneDue(id)
+		}
+	})
+}
+
+// The comment is written every ten seconds at most, and at once at the end.
+func TestCommentRests(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t)
+		comment := newTeller(t)
+		w.Comment, w.CommentWanted = comment, func(_ *cyclone.Project, e *cyclone.Event) bool { return e.Number == 1 }
+		defer w.start()()
+		f := w.running("e1")
+		for range 5 { // as if it began again and again
+			for _, s := range cyclone.Stages {
+				w.stage(f, s)
+				time.Sleep(time.Second)
+			}
+		}
+		time.Sleep(20 * time.Second)
+		w.stage(f, cyclone.StageBuild)
+		time.Sleep(3 * time.Second)
+		w.success(f)
+		ended := time.Now()
+		soon()
+		at := comment.times("e1")
+		for i := 1; i < len(at)-1; i++ {
+			if wait := at[i].Sub(at[i-1]); wait < 10*time.Second {
+				t.Errorf("written again after %s", wait)
+			}
+		}
+		if told := comment.of("e1"); len(told) < 5 || len(told) > 8 || told[len(told)-1] != "success" {
+			t.Errorf("the comment was %q", told)
+		}
+		if late := at[len(at)-1].Sub(ended); late > time.Second {
+			t.Errorf("the end was written after %s", late)
+		}
+		w.success(w.running("e2"))
+		soon()
+		wantTold(t, comment, "e2")
+		w.noneDue("e2")
+	})
+}
+
+// A forge that hangs keeps back neither mails nor the forges of others.
+func TestHangingForge(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, forge := tellingWorld(t)
+		w.must(w.store.Projects.Create(t.Context(), &cyclone.Project{Name: "other"}))
+		hanging := &hangs{forge: forge, project: "orders"}
+		w.Status = hanging
+		stop := w.start()
+		for i := range 40 {
+			w.event(cyclone.EventID(fmt.Sprint("e", i)), planned)
+		}
+		time.Sleep(time.Second)
+		for i := range 40 {
+			w.event(cyclone.EventID(fmt.Sprint("o", i)), func(e *cyclone.Event) { e.Project = "other"; planned(e) })
+		}
+		mailed := w.running("last") // the oldest that waits
+		w.success(mailed)
+		time.Sleep(10 * time.Second)
+		for i := range 40 {
+			wantTold(t, forge, cyclone.EventID(fmt.Sprint("o", i)), "pending")
+		}
+		if got := w.mail.of(mailed.Event); len(got) != 1 {
+			t.Errorf("mails: %v", got)
+		}
+		if n := hanging.most.Load(); n != 4 {
+			t.Errorf("%d calls of the forge that hangs at once; want 4", n)
+		}
+		stop()
+	})
+}
+
+// hangs is a forge that answers the events of a project never.
+type hangs struct {
+	forge     *teller
+	project   cyclone.ProjectName
+	now, most atomic.Int64
+}
+
+func (h *hangs) Notify(ctx context.Context, p *cyclone.Project, e *cyclone.Event) error {
+	if p.Name != h.project {
+		return h.forge.Notify(ctx, p, e)
+	}
+	h.most.Store(max(h.now.Add(1), h.most.Load()))
+	defer h.now.Add(-1)
+	<-ctx.Done()
+	return cyclone.Unavailable("no answer")
+}
