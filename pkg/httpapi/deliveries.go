@@ -48,8 +48,8 @@ func (s *Server) delivery(r *http.Request) (*cyclone.Delivery, error) {
 		return nil, err
 	}
 	id := cyclone.DeliveryID(mux.Vars(r)["delivery"])
-	forges := slices.DeleteFunc(sortedKeys(s.Forges), func(scm string) bool { return scm == p.Repository.Type })
-	for _, scm := range append([]string{p.Repository.Type}, forges...) {
+	forges := slices.DeleteFunc(s.senders(), func(scm string) bool { return scm == p.Repository.Type })
+	for _, scm := range append([]string{p.Repository.Type, cyclone.SCMPoll}, forges...) {
 		d, err := s.Deliveries.Find(r.Context(), p.Name, scm, id)
 		if err == nil {
 			return d, nil

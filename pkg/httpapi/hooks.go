@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -47,8 +48,8 @@ func answerOf(d *cyclone.Delivery) hookAnswer {
 func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	scm := mux.Vars(r)["scm"]
 	forge, ok := s.Forges[scm]
-	if !ok {
-		return cyclone.NotFound("there is no forge %q%s", clip(scm, 30), oneOf(sortedKeys(s.Forges)))
+	if !ok || scm == cyclone.SCMPoll { // which nobody sends from outside
+		return cyclone.NotFound("there is no forge %q%s", clip(scm, 30), oneOf(s.senders()))
 	}
 	body, err := readBody(w, r, maxHook)
 	if err != nil {
@@ -64,7 +65,7 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	d := &cyclone.Delivery{
-		ID: forge.DeliveryID(r.Header, body), SCM: scm, Project: p.Name, Kind: hookKind(r.Header),
+		ID: forge.DeliveryID(r.Header, body), SCM: scm, Project: p.Name, Kind: hookKind(scm, r.Header),
 		ReceivedAt: cyclone.Stamp(time.Now()), Events: []cyclone.EventID{}, Header: hookHeader(r.Header), Body: body,
 	}
 	if d.ID == "" {
@@ -79,6 +80,11 @@ func (s *Server) receiveHook(w http.ResponseWriter, r *http.Request) error {
 	}
 	s.Metrics.Delivery(scm, metrics.DeliveryAccepted)
 	return s.deliver(ctx, w, d)
+}
+
+// senders are the forges whose deliveries are taken.
+func (s *Server) senders() []string {
+	return slices.DeleteFunc(sortedKeys(s.Forges), func(scm string) bool { return scm == cyclone.SCMPoll })
 }
 
 // stored makes a call of the store and gives it up when ctx ends: what a store
@@ -240,7 +246,7 @@ func (s *Server) answerAgain(ctx context.Context, w http.ResponseWriter, d *cycl
 			return needStore(err)
 		}
 		return s.deliver(ctx, w, first)
-	case first.HandledAt == nil:
+	case first.HandledAt == nil: // its forge is being asked, or it is tried again later
 		return show(w, hookAnswer{Delivery: first.ID})
 	case first.Error != "" && len(first.Events) == 0:
 		return unprocessable(first.Error) // as it was the first time
@@ -256,7 +262,7 @@ const (
 )
 
 // firstHandled finds the stored delivery with what became of it. One that is
-// not handled within answerWait is left to trigger.
+// not handled within answerWait, or was put off, is left to trigger.
 func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclone.Delivery, error) {
 	limited, cancel := context.WithTimeout(ctx, answerWait)
 	defer cancel()
@@ -264,7 +270,7 @@ func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclon
 	defer tick.Stop()
 	for {
 		first, err := s.Deliveries.Find(ctx, d.Project, d.SCM, d.ID)
-		if err != nil || first.HandledAt != nil || first.ParkedAt != nil {
+		if err != nil || first.HandledAt != nil || first.ParkedAt != nil || putOff(first) {
 			return first, err
 		}
 		select {
@@ -274,6 +280,9 @@ func (s *Server) firstHandled(ctx context.Context, d *cyclone.Delivery) (*cyclon
 		}
 	}
 }
+
+// putOff reports whether a delivery is not due yet.
+func putOff(d *cyclone.Delivery) bool { return d.NextAt != nil && d.NextAt.After(time.Now()) }
 
 // needStore makes every failure of the store one that the forge may try again.
 // What the store says of itself is for the log alone: anybody may call here.
@@ -293,7 +302,10 @@ func (e *storeError) Error() string   { return "the delivery could not be stored
 func (e *storeError) Unwrap() []error { return []error{cyclone.ErrUnavailable, e.cause} }
 
 // hookKind is the forge's own name of what it tells.
-func hookKind(h http.Header) string {
+func hookKind(scm string, h http.Header) string {
+	if scm == "svn" {
+		return "commit" // the only one there is
+	}
 	for _, name := range []string{"X-Gitea-Event", "X-Gitlab-Event", "X-GitHub-Event"} {
 		if kind := h.Get(name); kind != "" {
 			return clip(kind, 100)
