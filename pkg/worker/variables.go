@@ -30,6 +30,9 @@ func (r *run) variables() map[string]string {
 		"CYCLONE_PULL_REQUEST":     "",
 		"CYCLONE_TARGET_BRANCH":    "",
 		"CYCLONE_EVENT_URL":        r.job.EventURL,
+		// Pushing what a step commits must not start the next event.
+		"GIT_COMMITTER_NAME":  cyclone.CommitterName,
+		"GIT_COMMITTER_EMAIL": cyclone.CommitterEmail,
 	}
 	if p := e.PullRequest; p != nil {
 		out["CYCLONE_PULL_REQUEST"] = strconv.Itoa(p.Number)
