@@ -102,7 +102,7 @@ func (w *world) put(name string, triggers ...cyclone.CronTrigger) {
 
 func (w *world) markNames(project string) string {
 	w.t.Helper()
-	marks, err := w.marks.MarkStore.List(w.t.Context(), cyclone.ProjectName(project), "")
+	marks, err := w.marks.List(w.t.Context(), cyclone.ProjectName(project), "")
 	if err != nil {
 		w.t.Fatal(err)
 	}

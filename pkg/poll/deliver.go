@@ -59,7 +59,7 @@ func (r *rounds) handleAt(ctx context.Context, p *cyclone.Project, via string) (
 		if err != nil {
 			return nil, fmt.Errorf("list deliveries: %w", err)
 		}
-		wait = slices.ContainsFunc(latest.Items, func(d *cyclone.Delivery) bool { return d.SCM != SCM })
+		wait = slices.ContainsFunc(latest.Items, func(d *cyclone.Delivery) bool { return d.SCM != cyclone.SCMPoll })
 	}
 	if !wait {
 		return nil, nil
@@ -85,7 +85,7 @@ func delivery(p *cyclone.Project, via string, c change) (*cyclone.Delivery, erro
 	}
 	sum := sha256.Sum256([]byte(strings.Join([]string{c.ref, c.before, c.commit}, "\n")))
 	return &cyclone.Delivery{
-		ID: cyclone.DeliveryID("poll-" + hex.EncodeToString(sum[:])), SCM: SCM, Project: p.Name,
+		ID: cyclone.DeliveryID("poll-" + hex.EncodeToString(sum[:])), SCM: cyclone.SCMPoll, Project: p.Name,
 		Kind: string(hook.Kind), Events: []cyclone.EventID{}, Header: http.Header{}, Body: body,
 	}, nil
 }

@@ -32,9 +32,6 @@ import (
 // DefaultTick is how often Run sees to what is due.
 const DefaultTick = time.Second
 
-// SCM is what the deliveries are stored under.
-const SCM = "poll"
-
 const (
 	// atOnce bounds the looks that are under way at the same time.
 	atOnce = 4

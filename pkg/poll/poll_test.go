@@ -11,7 +11,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"cyclone/pkg/cyclone"
-	"cyclone/pkg/poll"
 )
 
 func TestWhatChangedIsDelivered(t *testing.T) {
@@ -30,7 +29,7 @@ func TestWhatChangedIsDelivered(t *testing.T) {
 		var hooks []cyclone.Hook
 		for _, d := range got {
 			hooks = append(hooks, hookOf(t, d))
-			if d.SCM != poll.SCM || d.NextAt != nil || d.HandledAt != nil || len(d.Header) != 0 || !strings.HasPrefix(string(d.ID), "poll-") {
+			if d.SCM != cyclone.SCMPoll || d.NextAt != nil || d.HandledAt != nil || len(d.Header) != 0 || !strings.HasPrefix(string(d.ID), "poll-") {
 				t.Errorf("delivery %+v", d)
 			}
 		}

@@ -18,6 +18,7 @@ import (
 	"cyclone/pkg/poll"
 	"cyclone/pkg/scm/git"
 	"cyclone/pkg/store/embeddedtest"
+	"cyclone/pkg/trigger"
 )
 
 // A real repository behind a login, a real store, real time: the project's
@@ -47,10 +48,14 @@ func TestRealRepository(t *testing.T) {
 	if err := store.Projects.Create(t.Context(), p); err != nil {
 		t.Fatal(err)
 	}
+	log := slog.New(slog.NewTextHandler(w.log, nil))
+	handles := &trigger.Trigger{
+		Projects: store.Projects, Events: store.Events, Deliveries: store.Deliveries, Log: log, Now: time.Now, Tick: 50 * time.Millisecond,
+	}
+	defer start(t, handles)()
 	defer start(t, &poll.Poll{
 		Projects: store.Projects, Marks: store.Marks, Deliveries: store.Deliveries, Credentials: w,
-		Heads: map[string]cyclone.HeadReader{"git": &git.Cloner{}},
-		Log:   slog.New(slog.NewTextHandler(w.log, nil)), Now: time.Now, Tick: 50 * time.Millisecond,
+		Heads: map[string]cyclone.HeadReader{"git": &git.Cloner{}}, Log: log, Now: time.Now, Tick: 50 * time.Millisecond, Kick: handles.Kick,
 	})()
 	until(t, w, "the first look", func() bool {
 		_, err := store.Marks.Find(t.Context(), "orders", "heads")
@@ -73,6 +78,20 @@ func TestRealRepository(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	var events []*cyclone.Event
+	until(t, w, "two events", func() bool {
+		list, err := store.Events.List(t.Context(), cyclone.EventQuery{Project: "orders"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		events = list.Items
+		return len(events) == 2
+	})
+	for _, e := range events {
+		if e.Trigger.Via != cyclone.ViaPoll || e.Status != cyclone.StatusPending || e.Commit.SHA != want[string(e.Trigger.Kind)].Commit.SHA {
+			t.Errorf("event %+v", e)
+		}
 	}
 	server.Close("orders", "alice", "another password")
 	until(t, w, "the refused login to be told", func() bool { return w.log.count("cannot look at repository") == 1 })

@@ -144,7 +144,8 @@ func (w *world) run(holder string) (stop func()) {
 	return start(w.t, p)
 }
 
-func start(t *testing.T, p *poll.Poll) (stop func()) {
+// start runs a room, which the returned function stops.
+func start(t *testing.T, p interface{ Run(context.Context) error }) (stop func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error)
 	go func() { done <- p.Run(ctx) }()
