@@ -21,7 +21,7 @@ var floors = map[string]int{
 
 	"pkg/client": 2, "pkg/cron": 2, "pkg/poll": 2, "pkg/connect": 2, "pkg/deploy/kubernetes": 2, "pkg/dispatch": 2, "pkg/engine/docker": 2, "pkg/httpapi": 2,
 	"pkg/launch/docker": 2, "pkg/launch/process": 2, "pkg/local": 2, "pkg/notify/forge": 2, "pkg/notify/mail": 2, "pkg/progress": 2, "pkg/retention": 2,
-	"pkg/scm/git": 2, "pkg/scm/github": 2, "pkg/scm/svn": 2, "pkg/store/embedded": 2, "pkg/store/mongo": 2, "pkg/trigger": 2, "pkg/worker": 2,
+	"pkg/scm/git": 2, "pkg/scm/gitea": 2, "pkg/scm/github": 2, "pkg/scm/gitlab": 2, "pkg/scm/svn": 2, "pkg/store/embedded": 2, "pkg/store/mongo": 2, "pkg/trigger": 2, "pkg/worker": 2,
 
 	"pkg/cyclonetest": 3, "pkg/cyclonetest/kubestandin": 3, "pkg/cyclonetest/kubetest": 3,
 	"pkg/cyclonetest/chaos": 3, "pkg/cyclonetest/e2e": 3, "pkg/cyclonetest/testcert": 3, "pkg/cyclonetest/fakeforge": 3, "pkg/cyclonetest/lab": 3, "pkg/scm/scmtest": 3, "pkg/store/embeddedtest": 3, "pkg/store/storetest": 3,

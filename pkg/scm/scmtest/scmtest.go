@@ -30,6 +30,8 @@ type Suite struct {
 	Sign func(header http.Header, body, secret []byte)
 	// IDHeader carries the forge's own id of a delivery.
 	IDHeader string
+	// OtherIDs are headers that it is taken from when there is no IDHeader.
+	OtherIDs []string
 	// Dir holds the deliveries: <name>.header with header lines, <name>.body
 	// with the raw body, <name>.golden with the hook or the error as JSON.
 	Dir string
