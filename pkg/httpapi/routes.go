@@ -42,9 +42,8 @@ func (s *Server) Routes() []Route {
 		event   = v1 + "/events/{event}"
 		cluster = v1 + "/clusters/{cluster}"
 		node    = v1 + "/nodes/{node}"
-		scm     = v1 + "/scm/{scm}"
 	)
-	return []Route{
+	return append(s.forgeRoutes(), []Route{
 		{"GET", "/healthz", Open, nil, s.health},
 		{"GET", "/readyz", Open, nil, s.readiness},
 		{"GET", "/docs", Open, nil, s.docs},
@@ -69,10 +68,6 @@ func (s *Server) Routes() []Route {
 		{"PATCH", project, User, nil, s.patchProject},
 		{"DELETE", project, User, nil, s.deleteProject},
 
-		{"GET", project + "/connection", User, nil, s.showConnection},
-		{"POST", project + "/connection", User, nil, s.connectProject},
-		{"DELETE", project + "/connection", User, nil, s.disconnectProject},
-
 		{"GET", project + "/cache", User, pageQuery, s.showCache},
 		{"DELETE", project + "/cache", User, nil, s.clearCache},
 
@@ -80,15 +75,6 @@ func (s *Server) Routes() []Route {
 		{"GET", project + "/secrets/{secret}", User, nil, s.showSecret},
 		{"PUT", project + "/secrets/{secret}", User, nil, s.putSecret},
 		{"DELETE", project + "/secrets/{secret}", User, nil, s.deleteSecret},
-
-		{"GET", scm + "/repositories", User, repositoriesQuery, s.listRepositories},
-		{"GET", scm + "/branches", User, refsQuery, s.listBranches},
-		{"GET", scm + "/tags", User, refsQuery, s.listTags},
-		{"POST", scm + "/login", User, nil, s.beginLogin},
-		{"GET", scm + "/callback", Open, callbackQuery, s.askLogin},
-		{"POST", scm + "/callback", Open, nil, s.finishLogin},
-		{"GET", v1 + "/scm/accounts", User, pageQuery, s.listAccounts},
-		{"DELETE", v1 + "/scm/accounts/{account}", User, nil, s.deleteAccount},
 
 		{"GET", v1 + "/clusters", User, pageQuery, s.listClusters},
 		{"POST", v1 + "/clusters", Admin, nil, s.createCluster},
@@ -118,5 +104,28 @@ func (s *Server) Routes() []Route {
 		{"GET", v1 + "/workers/{worker}/connect", Worker, nil, s.connectWorker},
 		{"PUT", v1 + "/workers/{worker}/files/{kind}/{path}", Worker, []string{"stage", "step"}, s.putFile},
 		{"GET", v1 + "/workers/{worker}/files/{kind}/{path}", Worker, nil, s.takeOverFile},
+	}...)
+}
+
+// forgeRoutes are those about what projects are connected to.
+func (s *Server) forgeRoutes() []Route {
+	const (
+		connection = "/api/v1/projects/{project}/connection"
+		accounts   = "/api/v1/scm/accounts"
+		scm        = "/api/v1/scm/{scm}"
+	)
+	return []Route{
+		{"GET", connection, User, nil, s.showConnection},
+		{"POST", connection, User, nil, s.connectProject},
+		{"DELETE", connection, User, nil, s.disconnectProject},
+
+		{"GET", scm + "/repositories", User, repositoriesQuery, s.listRepositories},
+		{"GET", scm + "/branches", User, refsQuery, s.listBranches},
+		{"GET", scm + "/tags", User, refsQuery, s.listTags},
+		{"POST", scm + "/login", User, nil, s.beginLogin},
+		{"GET", scm + "/callback", Open, callbackQuery, s.askLogin},
+		{"POST", scm + "/callback", Open, nil, s.finishLogin},
+		{"GET", accounts, User, pageQuery, s.listAccounts},
+		{"DELETE", accounts + "/{account}", User, nil, s.deleteAccount},
 	}
 }
