@@ -1,21 +1,38 @@
 package main
 
 import (
+	"maps"
 	"time"
 
 	"cyclone/pkg/connect"
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/notify/forge"
 	"cyclone/pkg/scm/git"
+	"cyclone/pkg/scm/gitea"
 	"cyclone/pkg/scm/github"
+	"cyclone/pkg/scm/gitlab"
+	"cyclone/pkg/scm/svn"
+	"cyclone/pkg/trigger"
 )
+
+// hookDrivers understand what forges send.
+func hookDrivers() map[string]cyclone.Forge {
+	return map[string]cyclone.Forge{"github": github.Forge{}, "gitlab": gitlab.Forge{}, "gitea": gitea.Forge{}, "svn": svn.Forge{}}
+}
+
+// withPolled adds the driver for what nobody sends: polling writes it.
+func withPolled(sent map[string]cyclone.Forge) map[string]cyclone.Forge {
+	all := maps.Clone(sent)
+	all[cyclone.SCMPoll] = trigger.Polled{}
+	return all
+}
 
 // connector is what knows the forges' APIs and the projects' credentials.
 func (r *rooms) connector(st *stores, in *installation) *connect.Connector {
 	return &connect.Connector{
 		Projects: st.projects, Secrets: st.secrets, Marks: st.marks, Sealer: in.sealer,
 		Drivers:     map[string]connect.Driver{"github": &github.API{}},
-		Heads:       map[string]cyclone.HeadReader{"git": &git.Cloner{}},
+		Heads:       map[string]cyclone.HeadReader{"git": &git.Cloner{}, "svn": &svn.Cloner{}},
 		ExternalURL: r.settings.external(), Apps: r.settings.oauthApps(), Now: time.Now, Log: r.log,
 	}
 }

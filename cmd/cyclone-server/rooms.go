@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"cyclone/pkg/cron"
 	"cyclone/pkg/cyclone"
 	"cyclone/pkg/deploy/kubernetes"
 	"cyclone/pkg/dispatch"
@@ -25,9 +26,9 @@ import (
 	"cyclone/pkg/livelog"
 	"cyclone/pkg/metrics"
 	"cyclone/pkg/notify/mail"
+	"cyclone/pkg/poll"
 	"cyclone/pkg/progress"
 	"cyclone/pkg/retention"
-	"cyclone/pkg/scm/github"
 	"cyclone/pkg/trigger"
 )
 
@@ -43,6 +44,8 @@ type rooms struct {
 	progress   *progress.Progress
 	dispatcher *dispatch.Dispatcher
 	retention  *retention.Retention
+	cron       *cron.Cron
+	poll       *poll.Poll
 	api        *httpapi.Server
 }
 
@@ -59,7 +62,7 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 		log.Warn("workers will know no other server than this one; with several servers set worker-server-url to an address that leads to all of them")
 	}
 	wake := func() { r.dispatcher.Wake() }
-	forges := map[string]cyclone.Forge{"github": &github.Forge{}}
+	forges := hookDrivers()
 	hub, connector := livelog.New(), r.connector(st, in)
 	statuses := r.statuses(st, connector)
 	comments := statuses.Comments()
@@ -73,9 +76,14 @@ func build(s *settings, st *stores, in *installation, counts *metrics.Metrics, l
 		Lease: r.lease(st, "overdue"), Metrics: counts, Log: log, Now: time.Now, Wake: wake,
 	}
 	r.trigger = &trigger.Trigger{
-		Projects: st.projects, Events: st.events, Files: st.files, Deliveries: st.deliveries, Forges: forges, Progress: r.progress,
+		Projects: st.projects, Events: st.events, Files: st.files, Deliveries: st.deliveries, Forges: withPolled(forges), Progress: r.progress, Asks: connector,
 		Registry: s.registry, Lease: r.lease(st, "deliveries"), StatusWanted: statuses.Wanted, Metrics: counts, Log: log, Now: time.Now,
 		Wake: func() { wake(); r.progress.Kick() },
+	}
+	r.cron = &cron.Cron{Projects: st.projects, Marks: st.marks, Trigger: r.trigger, Lease: r.lease(st, "cron"), Metrics: counts, Log: log, Now: time.Now}
+	r.poll = &poll.Poll{
+		Projects: st.projects, Marks: st.marks, Deliveries: st.deliveries, Heads: connector.Heads, Credentials: connector,
+		Lease: r.lease(st, "poll"), Metrics: counts, Log: log, Now: time.Now, Kick: r.trigger.Kick,
 	}
 	r.retention = &retention.Retention{
 		Projects: st.projects, Events: st.events, Logs: st.logs, Files: st.files, Deliveries: st.deliveries, Defaults: s.keep,

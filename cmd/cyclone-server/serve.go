@@ -39,6 +39,8 @@ func (r *rooms) serve(ctx context.Context, listening func(net.Addr)) error {
 	group.Go(func() error { return ended(ctx, "dispatch", r.dispatcher.Run(ctx)) })
 	group.Go(func() error { return ended(ctx, "deliveries", r.trigger.Run(ctx)) })
 	group.Go(func() error { return ended(ctx, "retention", r.retention.Run(ctx)) })
+	group.Go(func() error { return ended(ctx, "cron", r.cron.Run(ctx)) })
+	group.Go(func() error { return ended(ctx, "poll", r.poll.Run(ctx)) })
 	group.Go(func() error { return r.watchDisk(ctx) })
 	r.log.Info("listening", "address", listeners[0].Addr().String(), "version", version, "workers", r.settings.workers, "node", r.settings.nodeName, "kind", r.settings.node)
 	if listening != nil {
