@@ -132,7 +132,9 @@ func (s *Server) startEvent(w http.ResponseWriter, r *http.Request) error {
 	return created(w, "/api/v1/events/"+string(e.ID), s.eventView(r, e))
 }
 
-var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
+// commitPattern is a hash of git or a revision of Subversion; which of them it
+// must be the trigger knows.
+var commitPattern = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64}|r[1-9][0-9]{0,18})$`)
 
 // checkStart reports everything that is wrong with a manual event at once.
 func checkStart(r *cyclone.StartRequest) error {
@@ -153,7 +155,7 @@ func checkStart(r *cyclone.StartRequest) error {
 		}
 	}
 	if r.Commit != "" && !commitPattern.MatchString(r.Commit) {
-		bad.Add("commit", "must be a commit's full hash: 40 (or 64) digits and letters from a to f")
+		bad.Add("commit", "must be a commit's full hash: 40 (or 64) digits and letters from a to f; or a revision of Subversion: r42")
 	}
 	if r.Ref != "" && !strings.HasPrefix(r.Ref, "refs/") {
 		bad.Add("ref", "must be written in full, such as refs/heads/main")

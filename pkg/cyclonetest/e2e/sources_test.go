@@ -20,7 +20,7 @@ const showsSource = `
 pre_build:
   image: busybox:1
   commands:
-    - echo "commit $CYCLONE_COMMIT"
+    - echo "commit $CYCLONE_COMMIT_SHA"
     - cat "a folder/Grüße @ 1.txt"
     - env
     - find . -type f -size -100k -exec cat {} +

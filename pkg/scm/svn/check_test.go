@@ -5,6 +5,8 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -85,6 +87,33 @@ func TestSilentHost(t *testing.T) {
 	}()
 	if _, err := fast().Clone(ctx, cyclone.CloneSpec{URL: url, Dir: t.TempDir()}, &recorder{}); !errors.Is(err, why) {
 		t.Errorf("got %v, want %v", err, why)
+	}
+}
+
+// A host that sends svn elsewhere: the login is not for that place.
+func TestMovedRepository(t *testing.T) {
+	t.Parallel()
+	var asked atomic.Int32
+	other := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		asked.Add(1)
+		if h := r.Header.Get("Authorization"); h != "" {
+			t.Errorf("another host was sent %q", h)
+		}
+		w.Header().Set("WWW-Authenticate", `Basic realm="svn"`)
+		http.Error(w, "login needed", http.StatusUnauthorized)
+	}))
+	defer other.Close()
+	front := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		http.Redirect(w, r, other.URL+r.URL.Path, http.StatusMovedPermanently)
+	}))
+	defer front.Close()
+	spec := cyclone.CloneSpec{URL: front.URL + "/shop", Username: "alice", Password: secret, Patience: time.Hour}
+	_, _, out, err := clone(t, spec)
+	if !errors.Is(err, cyclone.ErrNotFound) || !strings.Contains(err.Error(), "has moved to "+other.URL) {
+		t.Errorf("%v\n%s", err, out.all())
+	}
+	if _, err := fast().Heads(t.Context(), spec); !errors.Is(err, cyclone.ErrNotFound) || asked.Load() == 0 {
+		t.Errorf("%v, asked %d times", err, asked.Load())
 	}
 }
 

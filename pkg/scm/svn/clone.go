@@ -68,6 +68,9 @@ func (c *Cloner) Clone(ctx context.Context, s cyclone.CloneSpec, out cyclone.Out
 
 func (r *run) clone(ctx context.Context) (cyclone.Commit, error) {
 	r.say("Checking out %s at %s", r.from.shown, r.what())
+	if err := r.staysHere(ctx); err != nil {
+		return cyclone.Commit{}, err
+	}
 	t, err := patience.Look(ctx, r.spec.Patience, r.say, func(ctx context.Context, _ bool) (target, error) { return r.find(ctx) })
 	if err != nil {
 		return cyclone.Commit{}, err
@@ -154,6 +157,7 @@ func (r *run) notThere(places []string) error {
 type entry struct {
 	Kind     string `xml:"kind,attr"`
 	Revision string `xml:"revision,attr"` // in which it was looked at
+	URL      string `xml:"url"`
 	Name     string `xml:"name"`
 	Commit   struct {
 		Revision string `xml:"revision,attr"` // that changed it last

@@ -41,6 +41,9 @@ func (c *Cloner) Changed(ctx context.Context, s cyclone.CloneSpec, _, base strin
 }
 
 func (r *run) changed(ctx context.Context, base string) ([]string, error) {
+	if err := r.staysHere(ctx); err != nil {
+		return nil, err
+	}
 	t, err := r.find(ctx)
 	if err != nil {
 		return nil, err

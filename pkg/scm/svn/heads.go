@@ -30,6 +30,9 @@ func (c *Cloner) Heads(ctx context.Context, s cyclone.CloneSpec) (*cyclone.Heads
 
 func (r *run) heads(ctx context.Context) (*cyclone.Heads, error) {
 	doing := "read the heads of " + r.from.shown
+	if err := r.staysHere(ctx); err != nil {
+		return nil, err
+	}
 	root, f := r.info(ctx, "", youngest)
 	if f != nil {
 		return nil, f.explain(doing)
