@@ -16,6 +16,7 @@ import (
 	"os/signal"
 	"slices"
 	"syscall"
+	_ "time/tzdata" // cron triggers have zones, also where the system knows none
 
 	"cyclone/pkg/config"
 	"cyclone/pkg/metrics"
