@@ -57,7 +57,7 @@ func Name(field, s string) (string, error) {
 
 func validName(s string) bool {
 	bad := func(r rune) bool { return r <= ' ' || r == 0x7f || strings.ContainsRune(`~^:?*[\`, r) }
-	if s == "" || s == "@" || len(s) > maxName || s[0] == '-' || strings.HasSuffix(s, ".") ||
+	if s == "" || len(s) > maxName || s[0] == '-' || strings.HasSuffix(s, ".") ||
 		strings.Contains(s, "..") || strings.Contains(s, "@{") || strings.ContainsFunc(s, bad) {
 		return false
 	}

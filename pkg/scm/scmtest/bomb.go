@@ -102,7 +102,7 @@ func strange() (taken, refused []string) {
 	}
 	refused = []string{
 		"-x", "--upload-pack=x", "a b", "a..b", "a\nb", "a\x00b", "a~1", "a^", "a:b", "a?", "a*", "a[b", `a\b`, "a.lock", "a.lock/b",
-		".a", "a/.b", "/a", "a/", "a//b", "a.", "@", "a@{1}", "\x7f", strings.Repeat("n", 2000),
+		".a", "a/.b", "/a", "a/", "a//b", "a.", "a@{1}", "\x7f", strings.Repeat("n", 2000),
 	}
 	return taken, refused
 }
