@@ -20,6 +20,9 @@ func commentIsOut(ctx context.Context, m *matter) (string, error) {
 	if h.Kind != cyclone.KindComment {
 		return "", nil
 	}
+	if h.Actor == "" {
+		return fmt.Sprintf("/%s is for those who may write to the repository, and the payload does not say who asks", h.Comment), nil
+	}
 	number := h.PullRequest.Number
 	may, err := ask(ctx, m, func(ctx context.Context) (bool, error) { return m.Asks.MayWrite(ctx, m.project, h.Actor) })
 	if err != nil {

@@ -93,7 +93,7 @@ func requestOf(ref string) *cyclone.PullRequest {
 
 var (
 	fullHash     = regexp.MustCompile(`^([0-9a-f]{40}|[0-9a-f]{64})$`)
-	revision     = regexp.MustCompile(`^r[1-9][0-9]{0,9}$`)
+	revision     = regexp.MustCompile(`^r[1-9][0-9]{0,15}$`)
 	dockerTag    = regexp.MustCompile(`^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$`)
 	variableName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
