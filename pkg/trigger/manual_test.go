@@ -48,6 +48,26 @@ func TestStart(t *testing.T) {
 	}
 }
 
+// Projects of Subversion have revisions, no hashes, and a trunk.
+func TestStartOfSubversion(t *testing.T) {
+	w := newWorld(t, func(p *cyclone.Project) {
+		p.Repository = cyclone.Repository{Type: "svn", URL: "svn://svn.example.com/orders"}
+	})
+	e, err := w.Start(t.Context(), w.project(), cyclone.StartRequest{Commit: "r42"})
+	w.must(err)
+	if e.Commit.SHA != "r42" || e.Ref != "refs/heads/trunk" || e.Version != "ci-r42" {
+		t.Errorf("event is %+v", e)
+	}
+	for _, commit := range []string{sha, "42", "r0", "r", "r1 ", "r-1", "HEAD"} {
+		if _, err := w.Start(t.Context(), w.project(), cyclone.StartRequest{Commit: commit}); !errors.Is(err, cyclone.ErrInvalid) {
+			t.Errorf("commit %q: %v", commit, err)
+		}
+	}
+	if _, err := newWorld(t, nil).Start(t.Context(), newWorld(t, nil).project(), cyclone.StartRequest{Commit: "r42"}); !errors.Is(err, cyclone.ErrInvalid) {
+		t.Errorf("a revision of git: %v", err)
+	}
+}
+
 func TestStartRefuses(t *testing.T) {
 	cases := []struct {
 		request cyclone.StartRequest

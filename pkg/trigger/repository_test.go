@@ -8,6 +8,35 @@ import (
 	"cyclone/pkg/cyclone"
 )
 
+// A project of Subversion may be a folder of the repository that the payload
+// is about, whose scripts may not know its address at all.
+func TestRepositoryOfSubversion(t *testing.T) {
+	cases := []struct {
+		payload []string
+		fits    bool
+	}{
+		{nil, true},
+		{[]string{"svn://svn.example.com/all/orders"}, true},
+		{[]string{"svn://svn.example.com:3690/all/"}, true},
+		{[]string{"https://svn.example.com/all"}, true},
+		{[]string{"svn://svn.example.com/al"}, false},
+		{[]string{"svn://svn.example.com/all/orders2"}, false},
+		{[]string{"svn://evil.org/all"}, false},
+		{[]string{""}, false},
+	}
+	for _, c := range cases {
+		w := newWorld(t, func(p *cyclone.Project) {
+			p.Repository = cyclone.Repository{Type: "svn", URL: "svn://svn.example.com/all/orders"}
+		})
+		err := w.Deliver(t.Context(), w.stored(with(push("trunk"), func(h *cyclone.Hook) {
+			h.Repositories, h.Commit.SHA = c.payload, "r42"
+		})))
+		if (err == nil) != c.fits || err != nil && !errors.Is(err, cyclone.ErrInvalid) {
+			t.Errorf("payload %q: %v", c.payload, err)
+		}
+	}
+}
+
 func TestRepository(t *testing.T) {
 	same := []string{
 		"https://github.com/acme/orders.git", "https://github.com/acme/orders", "https://github.com/acme/orders/",
