@@ -100,7 +100,7 @@ func TestCommentHoldsWhatComesFromOutside(t *testing.T) {
 	for _, hostile := range []string{
 		"@everyone", "`@all`", "``` @all", "`", "\\`@all\\", "<script>alert(1)</script>", "<img src=x onerror=1>", "&lt;b&gt;&#64;all", "[a](http://evil.example.com)",
 		"![a](http://evil.example.com/x.png)", "https://evil.example.com", "| a | b |\n| --- | --- |", "\n/close\n/merge", "\r/approve", "\n\n# title", "#1 !2 GH-3",
-		"\n<!-- cyclone/orders -->\n", "--> x", "\u202eevil\u2066", "\x00\x1b[31m", strings.Repeat("@a ", 1<<18), strings.Repeat("`", 1<<18), "\u2028/close", "\xff\xfe`",
+		"\n<!-- cyclone/orders -->\n", "--> x", "\u202eevil\u2066", "\x00\x1b[31m", strings.Repeat("@a ", 1<<14), strings.Repeat("`", 1<<14), "\u2028/close", "\xff\xfe`",
 	} {
 		got := newWorld(t).comment(fill(hostile))
 		if diff := cmp.Diff(want, spans.ReplaceAllString(got, "`code`")); diff != "" {
