@@ -10,6 +10,7 @@ source "$(dirname "$0")/lib.sh"
 declare -A proof=(
   [busybox-static]=/bin/busybox
   [ca-certificates]=/etc/ssl/certs/ca-certificates.crt
+  [curl]=/usr/bin/curl
   [debootstrap]=/usr/sbin/debootstrap
   [docker.io]=/usr/bin/dockerd
   [docker-registry]=/usr/bin/docker-registry
@@ -21,6 +22,7 @@ declare -A proof=(
   [make]=/usr/bin/make
   [openssh-client]=/usr/bin/ssh
   [openssh-server]=/usr/sbin/sshd
+  [openssl]=/usr/bin/openssl
   [subversion]=/usr/bin/svn
 )
 

@@ -15,9 +15,8 @@ import (
 	"cyclone/pkg/payload"
 )
 
-// What is taken as a name is what git takes as a ref, except that names may not
-// begin with a hyphen and
-// may not be longer than 1024 bytes.
+// What is taken as a name is what git takes as a ref, except that names neither
+// begin with a hyphen nor have more than 1024 bytes.
 func TestNamesAreThoseOfGit(t *testing.T) {
 	t.Parallel()
 	names := []string{

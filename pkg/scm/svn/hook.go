@@ -106,7 +106,7 @@ func (c *committed) hook() *cyclone.Hook {
 	}
 	hook.Action, hook.Ref = cyclone.ActionStart, line.ref
 	hook.Commit = cyclone.Commit{
-		SHA: "r" + strconv.FormatInt(c.Revision, 10), Message: strings.ToValidUTF8(c.Message, "\uFFFD"), Author: payload.Line(c.Author),
+		SHA: "r" + strconv.FormatInt(c.Revision, 10), Message: message(c.Message), Author: payload.Line(c.Author),
 	}
 	if tag, ok := strings.CutPrefix(line.ref, tagsRef); ok {
 		hook.Kind, hook.Tag = cyclone.KindTag, tag
@@ -119,6 +119,9 @@ func (c *committed) hook() *cyclone.Hook {
 	}
 	return hook
 }
+
+// message is a commit's message, which svnlook ends with one line break more.
+func message(s string) string { return strings.TrimRight(strings.ToValidUTF8(s, "\uFFFD"), "\r\n") }
 
 // choose picks the line that a commit is about, or says why there is none.
 func choose(touched []*line) (*line, string) {
