@@ -14,7 +14,7 @@ import (
 func TestRealGit(t *testing.T) {
 	t.Parallel()
 	w := newWorld(t)
-	w.Connector.Heads["git"] = &git.Cloner{Files: true}
+	w.Heads["git"] = &git.Cloner{Files: true}
 	folder := filepath.Join(t.TempDir(), "orders.git")
 	for _, args := range [][]string{
 		{"init", "-q", "-b", "develop", folder},
