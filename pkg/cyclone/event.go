@@ -82,6 +82,9 @@ type Commit struct {
 	Message string `json:"message"`
 	Author  string `json:"author"` // "Alice <a@example.com>"
 	URL     string `json:"url"`
+	// Committer is the e-mail address of who committed it, as far as a clone
+	// told; it is not kept.
+	Committer string `json:"-"`
 }
 
 // ShortSHA is the first seven characters of the commit's hash, or the whole of

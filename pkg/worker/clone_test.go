@@ -3,6 +3,7 @@ package worker_test
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -97,6 +98,27 @@ func TestWhatIsCloned(t *testing.T) {
 			}
 			if tt.want.Merge {
 				r.has(t, "This is e83c516, the merge of 3f2a1b9 with main.")
+			}
+		})
+	}
+}
+
+// A push that a step made starts nothing, also where only the clone tells whose
+// it is; what people ask for runs.
+func TestOwnCommit(t *testing.T) {
+	t.Parallel()
+	for kind, runs := range map[cyclone.TriggerKind]bool{cyclone.KindPush: false, cyclone.KindManual: true, cyclone.KindRerun: true} {
+		t.Run(string(kind), func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, "pre_build:\n  image: alpine\n  commands: ['echo it runs']\n", nil)
+			r.cloner = &askedSource{heldSource: heldSource{r.source, &r.held}, gives: cyclone.Commit{SHA: sha, Message: "Release", Committer: cyclone.CommitterEmail}}
+			r.server.job.Event.Trigger.Kind = kind
+			result := r.run(t)
+			if ran := r.stages() != "clone success"; result.Status != cyclone.StatusSuccess || ran != runs {
+				t.Errorf("%s (%s), stages %s", result.Status, result.Reason, r.stages())
+			}
+			if said := strings.Contains(result.Reason, "made by a step"); said == runs {
+				t.Errorf("the reason is %q", result.Reason)
 			}
 		})
 	}

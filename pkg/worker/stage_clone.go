@@ -19,6 +19,10 @@ func (r *run) clone(ctx context.Context) error {
 	if err := r.step(ctx, cyclone.StageClone, string(cyclone.StageClone), func(s *step) error { return r.checkOut(ctx, s) }); err != nil {
 		return err
 	}
+	if r.own {
+		r.pipeline = &cyclone.Pipeline{}
+		return nil
+	}
 	err := r.step(ctx, cyclone.StageClone, r.configFile(), func(s *step) error { return r.configure(ctx, s) })
 	if err != nil || !r.takesOver(cyclone.StagePreBuild) {
 		return err
@@ -43,6 +47,12 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 		// The event is about the commit that was merged, and so is its status
 		// at the forge, which knows the merge only until the next push.
 		commit = e.Commit
+	}
+	if e.Trigger.Kind == cyclone.KindPush && commit.Committer == cyclone.CommitterEmail {
+		// Not all forges say who committed, and none does when polling found the push.
+		remark := "the commit was made by a step, so that nothing is run: its committer is " + cyclone.CommitterEmail
+		r.remarks, r.own = append(r.remarks, remark), true
+		s.say("%s", remark)
 	}
 	r.update(func(state *cyclone.Report) {
 		commit.URL = firstOf(commit.URL, e.Commit.URL)

@@ -208,16 +208,16 @@ func (r *run) forgetSubmodules(ctx context.Context) error {
 
 // describe reads the commit that was checked out.
 func (r *run) describe(ctx context.Context, sha string) (cyclone.Commit, error) {
-	text, err := r.git(ctx, "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%n%an <%ae>%n%B", sha)
+	text, err := r.git(ctx, "log", "-1", "--no-show-signature", "--encoding=UTF-8", "--format=%H%n%an <%ae>%n%ce%n%B", sha)
 	if err != nil {
 		return cyclone.Commit{}, fmt.Errorf("read commit %s: %w", sha, err)
 	}
-	parts := strings.SplitN(text, "\n", 3)
-	if len(parts) < 3 {
+	parts := strings.SplitN(text, "\n", 4)
+	if len(parts) < 4 {
 		return cyclone.Commit{}, fmt.Errorf("read commit %s: git printed %q", sha, text)
 	}
 	valid := func(s string) string { return strings.ToValidUTF8(strings.TrimSpace(s), "\uFFFD") }
-	return cyclone.Commit{SHA: parts[0], Author: valid(parts[1]), Message: valid(parts[2])}, nil
+	return cyclone.Commit{SHA: parts[0], Author: valid(parts[1]), Committer: valid(parts[2]), Message: valid(parts[3])}, nil
 }
 
 func firstLine(s string) string {

@@ -49,7 +49,7 @@ func TestCloneCommit(t *testing.T) {
 	w.git("tag", "v1", first)
 	w.git("push", "-q", "origin", "v1")
 
-	want := cyclone.Commit{SHA: first, Author: "Alice <a@example.com>", Message: "Fix the thing\n\nBecause."}
+	want := cyclone.Commit{SHA: first, Author: "Alice <a@example.com>", Committer: "b@example.com", Message: "Fix the thing\n\nBecause."}
 	for name, spec := range map[string]cyclone.CloneSpec{
 		"by hash":         {SHA: first},
 		"hash and ref":    {SHA: first, Ref: "refs/heads/main"},
