@@ -27,11 +27,14 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 		return wrap(err, "create delivery %s", d.ID)
 	}
 	err = s.db.write(ctx, func(t *tx) error {
-		n, err := t.exec(`INSERT INTO deliveries (project, scm, id, received, handled, due, parked, body, header, payload)
-			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
-			d.Project, d.SCM, d.ID, d.ReceivedAt.UnixMilli(), milli(d.HandledAt), due(d), parked(d), body, header, d.Body)
+		n, err := t.exec(`INSERT INTO deliveries (project, scm, id, received, handled, due, parked, body, header)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
+			d.Project, d.SCM, d.ID, d.ReceivedAt.UnixMilli(), milli(d.HandledAt), due(d), parked(d), body, header)
 		if err == nil && n == 0 {
 			return cyclone.Conflict("project %s has %s delivery %q already", d.Project, d.SCM, d.ID)
+		}
+		if err == nil {
+			_, err = t.exec("INSERT INTO payloads VALUES (last_insert_rowid(), ?)", d.Body)
 		}
 		return err
 	})
@@ -41,7 +44,7 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 // Find returns ErrNotFound when there is none.
 func (s *Deliveries) Find(ctx context.Context, project cyclone.ProjectName, scm string, id cyclone.DeliveryID) (*cyclone.Delivery, error) {
 	d, err := scanDelivery(s.db.row(ctx,
-		"SELECT body, header, payload FROM deliveries WHERE project = ? AND scm = ? AND id = ?", project, scm, id))
+		"SELECT body, header, payload FROM deliveries LEFT JOIN payloads ON delivery = seq WHERE project = ? AND scm = ? AND id = ?", project, scm, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %s has no %s delivery %q", project, scm, id)
 	}
@@ -118,7 +121,7 @@ func scanBrief(row scanner) (brief, error) {
 // Body, at most limit of them.
 func (s *Deliveries) Due(ctx context.Context, now time.Time, limit int) ([]*cyclone.Delivery, error) {
 	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, payload FROM deliveries INDEXED BY deliveries_due
-		WHERE due IS NOT NULL AND due <= ? ORDER BY due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))
+		LEFT JOIN payloads ON delivery = seq WHERE due IS NOT NULL AND due <= ? ORDER BY due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))
 	return found, wrap(err, "list due deliveries")
 }
 

@@ -133,8 +133,17 @@ CREATE UNIQUE INDEX files_name ON files (name);
 ALTER TABLE projects ADD COLUMN cache_epoch INTEGER NOT NULL DEFAULT 0;
 `
 
-// schema4: what the server remembers about projects between its rounds.
+// schema4: what the server remembers about projects between its rounds; and
+// the bodies of deliveries apart from what changes: SQLite writes a row as a
+// whole, and a body may have many megabytes.
 const schema4 = `
+CREATE TABLE payloads (delivery INTEGER PRIMARY KEY, payload BLOB);
+INSERT INTO payloads SELECT seq, payload FROM deliveries;
+ALTER TABLE deliveries DROP COLUMN payload;
+CREATE TRIGGER payloads_delete AFTER DELETE ON deliveries BEGIN
+	DELETE FROM payloads WHERE delivery = old.seq;
+END;
+
 CREATE TABLE marks (
 	project TEXT NOT NULL, name TEXT NOT NULL, revision INTEGER NOT NULL, value BLOB NOT NULL,
 	PRIMARY KEY (project, name)
