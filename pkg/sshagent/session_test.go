@@ -93,7 +93,7 @@ func TestSettings(t *testing.T) {
 			for host, want := range map[string]map[string]string{tt.options.Host: tt.own, "other.example.com": tt.other} {
 				got := settings(t, s, host)
 				for setting, value := range want {
-					if g := got[setting]; g != value && !(value == "agent" && g == filepath.Join(filepath.Dir(config(t, s)), "agent")) {
+					if g := got[setting]; g != value && (value != "agent" || g != filepath.Join(filepath.Dir(config(t, s)), "agent")) {
 						t.Errorf("%s: %s is %q, want %q", host, setting, g, value)
 					}
 				}

@@ -13,11 +13,11 @@ import (
 )
 
 // headsLimit bounds what a host may answer: some hundred thousand refs.
-const headsLimit = 64 << 20
+const headsLimit = 32 << 20
 
 // Heads reads the branches and tags of a repository. It implements
 // cyclone.HeadReader; the errors are those of Clone, and ErrUnavailable for an
-// answer that is larger than 64 MiB.
+// answer that is larger than 32 MiB.
 func (c *Cloner) Heads(ctx context.Context, s cyclone.CloneSpec) (*cyclone.Heads, error) {
 	// A folder of its own, so that no repository around it has a say.
 	own, err := os.MkdirTemp("", "cyclone-heads-")

@@ -65,7 +65,7 @@ func TestHeadsFail(t *testing.T) {
 			if i == 0 {
 				line = fmt.Sprintf("%040x HEAD\x00symref=HEAD:refs/heads/main\n", 1)
 			}
-			if _, err := w.Write([]byte(pkt(line))); err != nil || i > 1500 {
+			if _, err := w.Write([]byte(pkt(line))); err != nil || i > 800 {
 				_, _ = w.Write([]byte("0000"))
 				return
 			}
