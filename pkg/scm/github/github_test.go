@@ -75,6 +75,16 @@ func TestChangedUnknownWhenCutOff(t *testing.T) {
 	}
 }
 
+// A commit's message may have any length: whoever stores it cuts it.
+func TestLongMessage(t *testing.T) {
+	message, sha := strings.Repeat("long ", 200_000), strings.Repeat("a", 40)
+	body := `{"ref":"refs/heads/main","after":"` + sha + `","head_commit":{"id":"` + sha + `","message":"` + message + `"}}`
+	hook, err := github.Forge{}.Parse(http.Header{"X-Github-Event": {"push"}}, []byte(body))
+	if err != nil || hook.Commit.Message != message {
+		t.Errorf("Parse = %v; want a message of %d bytes", err, len(message))
+	}
+}
+
 func FuzzParse(f *testing.F) {
 	cases, err := scmtest.Load("testdata")
 	if err != nil {

@@ -53,7 +53,10 @@ func Run(t *testing.T, s Suite) {
 	})
 	t.Run("mutated", func(t *testing.T) {
 		for _, c := range s.mutable(cases) {
-			t.Run(c.name, func(t *testing.T) { s.mutated(t, c) })
+			t.Run(c.name, func(t *testing.T) {
+				t.Parallel()
+				s.mutated(t, c)
+			})
 		}
 	})
 	t.Run("signature", func(t *testing.T) { s.signature(t, cases[0]) })
