@@ -18,6 +18,8 @@ const (
 // lanes counts the notices that are being told.
 type lanes struct {
 	kick func() // makes Run look again
+	// depth is how many due events are looked at; only Run touches it.
+	depth int
 
 	mu            sync.Mutex
 	mails, forges int
@@ -51,6 +53,17 @@ func (l *lanes) add(project cyclone.ProjectName, n int) {
 	l.forges += n
 	if l.projects[project] += n; l.projects[project] == 0 {
 		delete(l.projects, project)
+	}
+}
+
+// look sets how far the next round looks: further while most of what is due can
+// only be passed over, so that it does not hide what is behind it.
+func (l *lanes) look(due, passed int) {
+	switch {
+	case due == l.depth && passed > due/2:
+		l.depth = min(2*l.depth, mostDue)
+	case due < l.depth/4:
+		l.depth = max(l.depth/2, dueAtOnce)
 	}
 }
 

@@ -28,9 +28,11 @@ const (
 	// noticeTime bounds one attempt at a notice. Until it is over nobody else
 	// tries.
 	noticeTime = 90 * time.Second
-	// dueAtOnce bounds how many events are looked at in one round. It leaves
-	// room beside those that wait for another node's server.
+	// dueAtOnce bounds how many events are looked at in one round, mostDue where
+	// many of them can only be passed over: those that wait for another node's
+	// server, or for a forge that does not answer.
 	dueAtOnce = 500
+	mostDue   = 8000
 	// partingTime is how long notices on their way may take when the server ends.
 	partingTime = 10 * time.Second
 	// roundPause is the least time between two rounds of Run: many events at
@@ -166,7 +168,7 @@ func (p *Progress) Run(ctx context.Context) error {
 	defer t.Stop()
 	var running sync.WaitGroup
 	defer running.Wait()
-	lanes := &lanes{kick: p.kicked}
+	lanes := &lanes{kick: p.kicked, depth: dueAtOnce}
 	for {
 		began := time.Now()
 		ear.awake(p.now())
@@ -185,6 +187,7 @@ func (p *Progress) Run(ctx context.Context) error {
 // goes wrong with that the next round finds too. It reports false when ctx ends.
 func (p *Progress) waitKicked(ctx context.Context, t *time.Ticker, began time.Time, running *sync.WaitGroup, lanes *lanes) bool {
 	for {
+		took := time.Since(began)
 		select {
 		case <-ctx.Done():
 			return false
@@ -195,7 +198,7 @@ func (p *Progress) waitKicked(ctx context.Context, t *time.Ticker, began time.Ti
 		select {
 		case <-ctx.Done():
 			return false
-		case <-time.After(roundPause - time.Since(began)):
+		case <-time.After(max(roundPause, 4*took) - time.Since(began)): // long rounds take no more than a part of the time
 		}
 		began = time.Now()
 		_ = p.tellDue(ctx, running, lanes)
@@ -206,18 +209,24 @@ func (p *Progress) waitKicked(ctx context.Context, t *time.Ticker, began time.Ti
 // room.
 func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, lanes *lanes) error {
 	now := p.now()
-	due, err := p.Queue.NoticesDue(ctx, now, dueAtOnce)
+	due, err := p.Queue.NoticesDue(ctx, now, lanes.depth)
 	if err != nil {
 		return fmt.Errorf("list due notices: %w", err)
 	}
 	foreign := map[string]bool{} // nodes that are left to other servers
+	passed := 0
 	for _, e := range due {
 		for _, n := range e.Run.Notices {
-			if n.Done || n.NextAt.After(now) || n.Name == noticeRelease && p.others(ctx, e.Worker.Node, foreign) {
+			if n.Done || n.NextAt.After(now) {
+				continue
+			}
+			if n.Name == noticeRelease && p.others(ctx, e.Worker.Node, foreign) {
+				passed++
 				continue
 			}
 			leave, free := lanes.enter(e.Project, n.Name)
 			if !free {
+				passed++
 				continue // the next round finds it again
 			}
 			running.Go(func() {
@@ -226,5 +235,6 @@ func (p *Progress) tellDue(ctx context.Context, running *sync.WaitGroup, lanes *
 			})
 		}
 	}
+	lanes.look(len(due), passed)
 	return nil
 }
