@@ -19,7 +19,7 @@ import (
 // GitLab's headers.
 const (
 	headerKind  = "X-Gitlab-Event"
-	headerToken = "X-Gitlab-Token"
+	headerPlain = "X-Gitlab-Token"
 	headerEvent = "X-Gitlab-Event-UUID"
 	headerRetry = "Idempotency-Key"
 )
@@ -44,14 +44,14 @@ func (Forge) DeliveryID(header http.Header, body []byte) cyclone.DeliveryID {
 // not signed: whoever reads a delivery on its way can make others, so GitLab
 // has to call us by https.
 func (Forge) Verify(header http.Header, _, secret []byte) error {
-	given := header.Get(headerToken)
+	given := header.Get(headerPlain)
 	switch {
 	case len(secret) == 0:
 		return cyclone.Forbidden("the project has no webhook secret, so no token can be right")
 	case given == "":
-		return cyclone.Forbidden("%s is missing; set the project's webhook secret as the secret token in GitLab's webhook form", headerToken)
+		return cyclone.Forbidden("%s is missing; set the project's webhook secret as the secret token in GitLab's webhook form", headerPlain)
 	case !payload.Same(given, secret):
-		return cyclone.Forbidden("%s is wrong; the secret token in GitLab's webhook form is not the project's webhook secret", headerToken)
+		return cyclone.Forbidden("%s is wrong; the secret token in GitLab's webhook form is not the project's webhook secret", headerPlain)
 	}
 	return nil
 }

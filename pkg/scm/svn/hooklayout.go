@@ -81,13 +81,13 @@ func locate(path string) (l line, rest string, ok bool) {
 		folder := strings.TrimSuffix(path[:above], "/")
 		above += len(part) + 1
 		name, below, _ := strings.Cut(inside, "/")
-		switch {
-		case part == trunk:
+		switch part {
+		case trunk:
 			return line{above: folder, ref: headsRef + trunk}, inside, true
-		case part == branches:
+		case branches:
 			// A branch called trunk is not the trunk.
 			return line{above: folder, ref: headsRef + name}, below, name != "" && name != trunk
-		case part == tags:
+		case tags:
 			return line{above: folder, ref: tagsRef + name}, below, name != ""
 		}
 	}
