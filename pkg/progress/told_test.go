@@ -2,6 +2,7 @@ package progress_test
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -208,26 +209,34 @@ func (c *counting) Replace(ctx context.Context, e *cyclone.Event) error {
 	return c.EventStore.Replace(ctx, e)
 }
 
-// An event that waits again is told to wait again, whichever way it came there.
+// An event that starts again is told to wait again.
+func TestForgeIsToldOfALostWorker(t *testing.T) {
+	w, forge := tellingWorld(t)
+	defer w.start()()
+	told := func(want ...string) {
+		t.Helper()
+		w.eventually("the forge is told of the last change", func() bool { return slices.Equal(forge.of("e1"), want) })
+	}
+	w.event("e1", planned)
+	w.Kick()
+	told("pending")
+	f := w.claim("w-1")
+	_, _, err := w.Attach(t.Context(), f.Worker, "token", "session")
+	w.must(err)
+	told("pending", "running")
+	w.stage(f, cyclone.StageBuild)
+	told("pending", "running", "running build")
+	w.must(w.Lost(t.Context(), w.find("e1"), "it died"))
+	told("pending", "running", "running build", "pending")
+}
+
 func TestForgeIsToldOfWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, forge := tellingWorld(t)
 		defer w.start()()
-		w.event("lost", planned)
-		soon()
-		f := w.claim("w-1")
-		_, _, err := w.Attach(t.Context(), f.Worker, "token", "session")
-		w.must(err)
-		soon()
-		w.stage(f, cyclone.StageBuild)
-		soon()
-		w.must(w.Lost(t.Context(), w.find("lost"), "it died"))
-		soon()
-		wantTold(t, forge, "lost", "pending", "running", "running build", "pending")
-
 		w.event("blocked", func(e *cyclone.Event) { e.Status = cyclone.StatusBlocked; planned(e) })
 		soon()
-		_, err = w.Approve(t.Context(), "blocked", "alice")
+		_, err := w.Approve(t.Context(), "blocked", "alice")
 		w.must(err)
 		soon()
 		_, err = w.Cancel(t.Context(), "blocked", "no")
