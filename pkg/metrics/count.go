@@ -99,7 +99,7 @@ const (
 	NoticeGaveUp = "gave_up"
 )
 
-// Notice counts an attempt to tell somebody about a final event.
+// Notice counts an attempt to tell somebody about an event.
 func (m *Metrics) Notice(name, outcome string) {
 	if m != nil {
 		m.notices.WithLabelValues(name, outcome).Inc()
