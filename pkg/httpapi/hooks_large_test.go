@@ -59,7 +59,7 @@ func signature(body []byte) string {
 func TestLargeDelivery(t *testing.T) {
 	store := memoryStore(t)
 	r := store.replica(t)
-	r.Server.Forges["github"] = github.Forge{}
+	r.Forges["github"] = github.Forge{}
 	p, err := store.projects.Find(t.Context(), "orders")
 	if err != nil {
 		t.Fatal(err)
