@@ -292,9 +292,10 @@ func TestForgeThatNeverAnswers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		o := &oracle{takes: time.Hour}
 		w := asking(t, o)
+		w.Tick = 10 * time.Second
 		defer w.under()()
 		d := w.arrive(comment(7, cyclone.CommentTest))
-		time.Sleep(24 * time.Hour)
+		time.Sleep(8 * time.Hour)
 		if got := w.delivery(d); got.ParkedAt == nil || got.Attempts != 10 || len(o.questions()) != 10 {
 			t.Errorf("%+v after %d questions", got, len(o.questions()))
 		}
@@ -316,7 +317,7 @@ func TestForgeThatHangs(t *testing.T) {
 		for range many {
 			hanging = append(hanging, w.arrive(cutOff()))
 		}
-		w.forge.hooks["late"] = cutOff()
+		w.forge.knows("late", cutOff())
 		late := &cyclone.Delivery{ID: "late", SCM: "github", Project: "other", ReceivedAt: time.Now(), Body: []byte("late")}
 		w.must(w.store.Deliveries.Create(t.Context(), late))
 		w.must(w.Deliver(t.Context(), late))

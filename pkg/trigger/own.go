@@ -12,8 +12,12 @@ import (
 )
 
 // lookBack is how many of the latest events and deliveries are looked at to
-// find what is about the same thing.
-const lookBack = 200
+// find what is about the same thing, and tagBack that for a tag, whose sender
+// waits for the answer: an event tags while it runs.
+const (
+	lookBack = 200
+	tagBack  = 50
+)
 
 // ownCommit: what a step commits and pushes must not start the next event, and
 // that the next.
@@ -33,7 +37,7 @@ func ownTag(ctx context.Context, m *matter) (string, error) {
 	}
 	list, err := m.Events.List(ctx, cyclone.EventQuery{
 		Project: m.project.Name, Statuses: []cyclone.Status{cyclone.StatusRunning, cyclone.StatusSuccess},
-		Page: cyclone.Page{Limit: lookBack},
+		Page: cyclone.Page{Limit: tagBack},
 	})
 	if err != nil {
 		return "", fmt.Errorf("list events: %w", err)

@@ -6,6 +6,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"testing"
 	"time"
 
@@ -15,12 +16,24 @@ import (
 )
 
 // forge hands out the hook that a test wants; its deliveries have no content.
-type forge struct{ hooks map[string]*cyclone.Hook }
+type forge struct {
+	mu    *sync.Mutex
+	hooks map[string]*cyclone.Hook
+}
+
+// knows makes it hand out a hook for a delivery.
+func (f forge) knows(id string, h *cyclone.Hook) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.hooks[id] = h
+}
 
 func (f forge) DeliveryID(http.Header, []byte) cyclone.DeliveryID { return "" }
 func (f forge) Verify(http.Header, []byte, []byte) error          { return nil }
 
 func (f forge) Parse(_ http.Header, body []byte) (*cyclone.Hook, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	h := f.hooks[string(body)]
 	if h == nil {
 		return nil, cyclone.Invalid("body", "is not a JSON object")
@@ -65,7 +78,7 @@ type world struct {
 func newWorld(t *testing.T, edit func(*cyclone.Project)) *world {
 	t.Helper()
 	store := cyclonetest.NewMemory()
-	w := &world{t: t, store: store, forge: forge{map[string]*cyclone.Hook{}}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
+	w := &world{t: t, store: store, forge: forge{&sync.Mutex{}, map[string]*cyclone.Hook{}}, now: time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)}
 	w.Trigger = &trigger.Trigger{
 		Projects: store.Projects, Events: store.Events, Deliveries: store.Deliveries, Files: store.Files,
 		Forges: map[string]cyclone.Forge{"github": w.forge}, Progress: canceler{store},
@@ -103,7 +116,7 @@ func (w *world) stored(h *cyclone.Hook) *cyclone.Delivery {
 	w.count++
 	id := fmt.Sprint("delivery-", w.count)
 	if h != nil {
-		w.forge.hooks[id] = h
+		w.forge.knows(id, h)
 	}
 	w.now = w.now.Add(time.Minute)
 	d := &cyclone.Delivery{ID: cyclone.DeliveryID(id), SCM: "github", Project: "orders", ReceivedAt: w.now, Body: []byte(id)}
