@@ -16,7 +16,7 @@ mapfile -t targets < <(grep -rHoE '^func Fuzz[A-Za-z0-9_]*\(f ' --include='*_tes
 # One process each, two at a time. Little is spent on making inputs smaller: it would take most of the time.
 one() {
   local dir=$1 name=$2 time=${FUZZTIME:-10s} log
-  case "$name" in FuzzParse | FuzzExpand | FuzzFix | FuzzCanonical | FuzzExtract | FuzzOutputs | FuzzSplit*) time=${FUZZTIME:-30s} ;; esac
+  case "$dir/$name" in pkg/manifest/* | pkg/worker/*) time=${FUZZTIME:-30s} ;; esac
   log=$(mktemp)
   if go test -run '^$' -fuzz "^$name\$" -fuzztime "$time" -fuzzminimizetime 10x -parallel 1 "./$dir" >"$log" 2>&1; then
     printf '  %-28s %-20s %s\n' "$dir" "$name" "$(grep -oE 'execs: [0-9]+ .*' "$log" | tail -1)"
