@@ -205,6 +205,12 @@ type Paging struct{ Page, Size, Pages, Total int }
 // AnswerPage answers with the page of the items that the call asks for, and
 // with the headers that lead to the others. sizeName is the forge's parameter.
 func AnswerPage[T any](r *Request, items []T, sizeName string, usual, most int) {
+	r.Answer(http.StatusOK, cutPage(r, items, sizeName, usual, most))
+}
+
+// cutPage is the page of the items that the call asks for; the headers that
+// lead to the others are set.
+func cutPage[T any](r *Request, items []T, sizeName string, usual, most int) []T {
 	number := func(name string, usual int) int {
 		n, err := strconv.Atoi(r.URL.Query().Get(name))
 		if err != nil || n < 1 {
@@ -220,7 +226,7 @@ func AnswerPage[T any](r *Request, items []T, sizeName string, usual, most int) 
 	p.Pages = max((p.Total+p.Size-1)/p.Size, 1)
 	from := min((p.Page-1)*p.Size, p.Total)
 	r.f.kind.links(r, p)
-	r.Answer(http.StatusOK, append([]T{}, items[from:min(from+p.Size, p.Total)]...))
+	return append([]T{}, items[from:min(from+p.Size, p.Total)]...)
 }
 
 // PageURL is the address of another page of the same list.

@@ -39,6 +39,9 @@ type APISuite struct {
 	Needs map[string]string
 	// Unknown is set where the forge does not tell when commits diverged.
 	Unknown bool
+	// AlwaysVerified is set where a webhook cannot turn the check of our
+	// certificate off.
+	AlwaysVerified bool
 }
 
 // What the fake forge of the suite holds.

@@ -130,7 +130,7 @@ func (s APISuite) hook(t *testing.T) {
 	spec.URL, spec.Insecure = "https://other.example.com/hook", true
 	_, err = w.api.PutHook(t.Context(), w.a, spec)
 	must(t, err)
-	if all = w.Repository(repoName).Hooks; len(all) != 2 || !all[1].Insecure || all[0].URL != hookURL {
+	if all = w.Repository(repoName).Hooks; len(all) != 2 || all[1].Insecure == s.AlwaysVerified || all[0].URL != hookURL {
 		t.Errorf("beside the first: %+v", all)
 	}
 }
@@ -143,7 +143,7 @@ func (s APISuite) hookMended(t *testing.T) {
 	want := w.Repository(repoName).Hooks[0]
 	w.Change(repoName, func(r *fakeforge.Repository) {
 		h := &r.Hooks[0]
-		h.Active, h.Insecure, h.Secret, h.Events = false, true, "stale", []string{s.Events[0]}
+		h.Active, h.Insecure, h.Secret, h.Events = false, !s.AlwaysVerified, "stale", []string{s.Events[0]}
 		twin := *h
 		twin.ID = 7777
 		foreign := *h
