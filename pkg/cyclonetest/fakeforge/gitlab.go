@@ -189,8 +189,8 @@ func (f *Forge) gitlabUser(u *User) map[string]any {
 	return map[string]any{"id": u.ID, "username": u.Login, "name": u.Login, "state": "active", "bot": u.Bot, "web_url": f.URL + "/" + u.Login}
 }
 
-// gitlabSearch narrows a list down as GitLab does: letters of any case, and of
-// fewer than three the whole.
+// gitlabSearch narrows a list down to the names that have query in them, in
+// upper or lower case.
 func gitlabSearch[T any](items []T, query string, name func(T) string) []T {
 	query = strings.ToLower(query)
 	return slices.DeleteFunc(items, func(item T) bool { return !strings.Contains(strings.ToLower(name(item)), query) })

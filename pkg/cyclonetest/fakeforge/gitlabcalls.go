@@ -98,7 +98,11 @@ func (f *Forge) gitlabProjects(r *Request) {
 			all = append(all, repo)
 		}
 	}
-	all = gitlabSearch(all, q.Get("search"), func(repo *Repository) string { return repo.Name })
+	if query := q.Get("search"); query != "" && len([]rune(query)) < 3 {
+		all = slices.DeleteFunc(all, func(repo *Repository) bool { return !strings.HasSuffix("/"+repo.Name, "/"+query) }) // whole names only
+	} else {
+		all = gitlabSearch(all, query, func(repo *Repository) string { return repo.Name })
+	}
 	slices.SortFunc(all, func(a, b *Repository) int { return strings.Compare(a.Name, b.Name) })
 	described := make([]map[string]any, len(all))
 	for i, repo := range all {

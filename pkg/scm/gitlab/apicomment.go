@@ -23,8 +23,9 @@ type remark struct {
 const maxNotePages = 50
 
 // PutComment writes a note to a merge request, or over the last one that has
-// the marker on a line of its own and was written by the token's user: nobody
-// may change the notes of others.
+// the marker on a line of its own and was written by the token's user. Anybody
+// can write the marker, and a maintainer's token may change other people's
+// notes: those are left alone.
 func (g *API) PutComment(ctx context.Context, a cyclone.ForgeAccess, number int, marker, text string) error {
 	c, at, err := g.project(a)
 	if err != nil {
