@@ -65,9 +65,16 @@ func (f *Forge) giteaSearch(r *Request) {
 	uid, _ := strconv.Atoi(q.Get("uid")) // 0 is nobody's
 	all := f.giteaFound(r, func(repo *Repository) bool {
 		part := uid == 0 || slices.ContainsFunc(f.users, func(u *User) bool { return u.ID == uid && repo.Roles[u.Login] != None })
-		return part && strings.Contains(strings.ToLower(repo.Name), strings.ToLower(q.Get("q")))
+		return part && giteaNamed(repo.Name, q.Get("q"))
 	})
 	r.Answer(http.StatusOK, map[string]any{"ok": true, "data": all})
+}
+
+// giteaNamed reports whether a repository's name, without its owner's, has one
+// of the keywords in it.
+func giteaNamed(name, keywords string) bool {
+	_, name, _ = strings.Cut(strings.ToLower(name), "/")
+	return keywords == "" || slices.ContainsFunc(strings.Split(strings.ToLower(keywords), ","), func(word string) bool { return strings.Contains(name, word) })
 }
 
 // giteaOwn lists what the caller owns or contributes to.
