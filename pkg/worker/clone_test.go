@@ -103,21 +103,35 @@ func TestWhatIsCloned(t *testing.T) {
 	}
 }
 
-// A push that a step made starts nothing, also where only the clone tells whose
-// it is; what people ask for runs.
-func TestOwnCommit(t *testing.T) {
+// A push that a step made, or that asks for no run, runs nothing, also where only
+// the clone tells; what people ask for runs.
+func TestUnwantedCommit(t *testing.T) {
 	t.Parallel()
-	for kind, runs := range map[cyclone.TriggerKind]bool{cyclone.KindPush: false, cyclone.KindManual: true, cyclone.KindRerun: true} {
-		t.Run(string(kind), func(t *testing.T) {
+	made := cyclone.Commit{SHA: sha, Message: "Release", Committer: cyclone.CommitterEmail}
+	marked := cyclone.Commit{SHA: sha, Message: "Release [skip ci]", Committer: "a@example.com"}
+	for name, tt := range map[string]struct {
+		kind   cyclone.TriggerKind
+		via    string
+		commit cyclone.Commit
+		runs   bool
+		says   string
+	}{
+		"push of a step":   {cyclone.KindPush, "", made, false, "made by a step"},
+		"the same by hand": {cyclone.KindManual, "", made, true, ""},
+		"the same again":   {cyclone.KindRerun, "", made, true, ""},
+		"polled, marked":   {cyclone.KindPush, cyclone.ViaPoll, marked, false, "[skip ci]"},
+		"told, marked":     {cyclone.KindPush, "", marked, true, ""}, // as the webhook was judged
+	} {
+		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			r := newRig(t, "pre_build:\n  image: alpine\n  commands: ['echo it runs']\n", nil)
-			r.cloner = &askedSource{heldSource: heldSource{r.source, &r.held}, gives: cyclone.Commit{SHA: sha, Message: "Release", Committer: cyclone.CommitterEmail}}
-			r.server.job.Event.Trigger.Kind = kind
+			r.cloner = &askedSource{heldSource: heldSource{r.source, &r.held}, gives: tt.commit}
+			r.server.job.Event.Trigger.Kind, r.server.job.Event.Trigger.Via = tt.kind, tt.via
 			result := r.run(t)
-			if ran := r.stages() != "clone success"; result.Status != cyclone.StatusSuccess || ran != runs {
+			if ran := r.stages() != "clone success"; result.Status != cyclone.StatusSuccess || ran != tt.runs {
 				t.Errorf("%s (%s), stages %s", result.Status, result.Reason, r.stages())
 			}
-			if said := strings.Contains(result.Reason, "made by a step"); said == runs {
+			if tt.runs != (result.Reason == "") || !strings.Contains(result.Reason, tt.says) {
 				t.Errorf("the reason is %q", result.Reason)
 			}
 		})

@@ -27,7 +27,7 @@ type run struct {
 	pulls    *puller
 	built    []built
 	remarks  []string // what there is to say about a success
-	own      bool     // the commit was made by a step, so that there is nothing to do
+	unwanted bool     // nothing of the commit is to be run
 	changes  changes
 	kept     keeper
 	outputs  outputKeeper

@@ -19,7 +19,7 @@ func (r *run) clone(ctx context.Context) error {
 	if err := r.step(ctx, cyclone.StageClone, string(cyclone.StageClone), func(s *step) error { return r.checkOut(ctx, s) }); err != nil {
 		return err
 	}
-	if r.own {
+	if r.unwanted {
 		r.pipeline = &cyclone.Pipeline{}
 		return nil
 	}
@@ -48,10 +48,9 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 		// at the forge, which knows the merge only until the next push.
 		commit = e.Commit
 	}
-	if e.Trigger.Kind == cyclone.KindPush && commit.Committer == cyclone.CommitterEmail {
-		// Not all forges say who committed, and none does when polling found the push.
-		remark := "the commit was made by a step, so that nothing is run: its committer is " + cyclone.CommitterEmail
-		r.remarks, r.own = append(r.remarks, remark), true
+	if why := unwanted(e, commit); why != "" {
+		remark := why + ", so that nothing is run"
+		r.remarks, r.unwanted = append(r.remarks, remark), true
 		s.say("%s", remark)
 	}
 	r.update(func(state *cyclone.Report) {
@@ -62,6 +61,22 @@ func (r *run) checkOut(ctx context.Context, s *step) error {
 		state.Image.Tag = state.Version
 	})
 	return nil
+}
+
+// unwanted says why a push is not to be run that would have been left out if
+// its webhook had told all: not all forges say who committed, and when polling
+// found the push nothing is known of its commit.
+func unwanted(e cyclone.Event, c cyclone.Commit) string {
+	if e.Trigger.Kind != cyclone.KindPush {
+		return ""
+	}
+	if c.Committer == cyclone.CommitterEmail {
+		return "the commit was made by a step (its committer is " + c.Committer + ")"
+	}
+	if m := cyclone.SkipMark(c.Message); m != "" && e.Trigger.Via != "" {
+		return "the commit's message says " + m
+	}
+	return ""
 }
 
 func (r *run) cloneSpec() cyclone.CloneSpec {
