@@ -25,7 +25,7 @@ const (
 // and roles.
 const (
 	needRead     = `"read_api" (the scope of a token; api has it too), from a member of the project`
-	needStatus   = `"api" (the scope of a token), from somebody who is Developer or more in the project`
+	needStatus   = `"api" (the scope of a token), from somebody who is Developer or more in the project and may push to the branch if it is protected; CI/CD must be turned on in the project's settings`
 	needNote     = `"api" (the scope of a token), from somebody who is Reporter or more in the project`
 	needHooks    = `"api" (the scope of a token), from somebody who is Maintainer or Owner of the project`
 	needContents = `"read_api" (the scope of a token; api has it too), from somebody who is Reporter or more in the project`
