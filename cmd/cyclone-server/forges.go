@@ -31,7 +31,7 @@ func withPolled(sent map[string]cyclone.Forge) map[string]cyclone.Forge {
 func (r *rooms) connector(st *stores, in *installation) *connect.Connector {
 	return &connect.Connector{
 		Projects: st.projects, Secrets: st.secrets, Marks: st.marks, Sealer: in.sealer,
-		Drivers:     map[string]connect.Driver{"github": &github.API{}},
+		Drivers:     map[string]connect.Driver{"github": &github.API{}, "gitlab": &gitlab.API{}, "gitea": &gitea.API{}},
 		Heads:       map[string]cyclone.HeadReader{"git": &git.Cloner{}, "svn": &svn.Cloner{}},
 		ExternalURL: r.settings.external(), Apps: r.settings.oauthApps(), Now: time.Now, Log: r.log,
 	}

@@ -35,6 +35,14 @@ func startGitHub(t *testing.T, o fakeforge.Options) *forge {
 	return &forge{Forge: f.Forge, scm: "github", gitUser: "x-access-token", statuses: "/statuses/", push: f.Push, pull: f.PullRequestEvent, comment: f.Comment}
 }
 
+func startGitea(t *testing.T, o fakeforge.Options) *forge {
+	f, err := fakeforge.StartGitea(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &forge{Forge: f.Forge, scm: "gitea", gitUser: "x-access-token", statuses: "/statuses/", push: f.Push, pull: f.PullRequestEvent, comment: f.Comment}
+}
+
 // forges are what a project is connected to in these tests.
 var forges = map[string]func(*testing.T, fakeforge.Options) *forge{"github": startGitHub}
 
