@@ -46,11 +46,15 @@ func (g *GitLab) Push(t testing.TB, repository, branch, before, after, message s
 }
 
 // PullRequestEvent delivers what happened to a merge request: "open", "update"
-// (with new commits), "reopen", "close", "merge".
+// (with new commits), "reopen", "close", "merge". GitHub's words for these do
+// too, for tests that are about all forges.
 func (g *GitLab) PullRequestEvent(t testing.TB, repository string, number int, action string) []Delivered {
 	t.Helper()
 	r := g.Repository(repository)
 	payload := g.gitlabDelivery(&r, "merge_request", "")
+	if own, known := map[string]string{"opened": "open", "synchronize": "update", "reopened": "reopen", "closed": "close"}[action]; known {
+		action = own
+	}
 	attributes, author := g.gitlabAttributes(t, &r, number)
 	attributes["action"] = action
 	if action == "update" {

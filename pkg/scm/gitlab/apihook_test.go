@@ -109,7 +109,7 @@ func TestDeliveriesOfTheHook(t *testing.T) {
 		t.Errorf("hook is %+v", hook)
 	}
 	take([]fakeforge.Delivered{f.Redeliver(t.Context(), pushed[0])})
-	for action, want := range map[string]cyclone.HookAction{"open": cyclone.ActionStart, "update": cyclone.ActionStart, "close": cyclone.ActionCancel} {
+	for action, want := range map[string]cyclone.HookAction{"open": cyclone.ActionStart, "update": cyclone.ActionStart, "opened": cyclone.ActionStart, "close": cyclone.ActionCancel} {
 		hook = take(f.PullRequestEvent(t, where, 8, action))
 		if hook.Kind != cyclone.KindPullRequest || hook.Action != want || hook.PullRequest.Number != 8 || !hook.PullRequest.Fork || hook.Commit.SHA != newSHA || hook.Actor != "alice" {
 			t.Errorf("%s: hook is %+v", action, hook)
