@@ -10,15 +10,16 @@ import (
 	"cyclone/pkg/rest"
 )
 
-// Repositories lists those that the token's user owns or may see as a member;
-// query is a part of the name without its owner.
+// Repositories lists those that the token's user owns or may see as a member.
+// Gitea would look for a query in names without their owners only, so that a
+// query reads through the list.
 func (g *API) Repositories(ctx context.Context, a cyclone.ForgeAccess, query string, p cyclone.Page) (cyclone.List[cyclone.RepositoryInfo], error) {
 	at, ok := hostOf(a.URL)
 	if !ok {
 		return cyclone.List[cyclone.RepositoryInfo]{}, fmt.Errorf("list repositories: %w", cyclone.Invalid("url", "%q does not lead to a Gitea: https://gitea.example.com looks like one", rest.Line(a.URL, 200)))
 	}
 	c := g.host(at, a.Credential)
-	start, err := placeIn(p, false)
+	start, err := placeIn(p, query != "")
 	if err != nil {
 		return cyclone.List[cyclone.RepositoryInfo]{}, fmt.Errorf("list repositories: %w", err)
 	}
@@ -31,9 +32,6 @@ func (g *API) Repositories(ctx context.Context, a cyclone.ForgeAccess, query str
 	if u.ID != 0 {
 		about.Set("uid", strconv.FormatInt(u.ID, 10))
 	}
-	if query != "" {
-		about.Set("q", query)
-	}
 	list, err := rest.Lister[repository, cyclone.RepositoryInfo]{
 		Fetch: func(p rest.Place) ([]repository, *rest.Answer, error) {
 			var found struct {
@@ -42,7 +40,8 @@ func (g *API) Repositories(ctx context.Context, a cyclone.ForgeAccess, query str
 			return page(ctx, c, p, rest.Call{Path: "/repos/search", Query: about, Into: &found, Max: maxBytes, Need: needRead, Thing: "list of repositories"},
 				func() []repository { return found.Data })
 		},
-		To: repository.info,
+		Keep: rest.Named(query, func(r repository) string { return r.FullName }),
+		To:   repository.info,
 	}.List(start)
 	return list, wrap("list repositories", err)
 }
