@@ -101,6 +101,20 @@ func TestGiteaLinks(t *testing.T) {
 	}
 }
 
+// A search goes by the name, and by the owner's only in front of a slash.
+func TestGiteaSearch(t *testing.T) {
+	t.Parallel()
+	f := tea(t)
+	f.AddRepository(fakeforge.Repository{Name: "acme/open"})
+	f.AddRepository(fakeforge.Repository{Name: "other/hidden", Private: true})
+	for q, want := range map[string]int{"": 2, "q=OR": 1, "q=o": 2, "q=acme": 0, "q=acme/or": 1, "q=pen,rders": 2, "q=hidden": 0, "uid=1": 1, "uid=99": 0} {
+		status, body := ask(t, f.Forge, "GET", "/api/v1/repos/search?"+q, "", "Authorization", "token "+token, "Accept", "application/json")
+		if got := strings.Count(body, `"full_name":`); status != http.StatusOK || got != want {
+			t.Errorf("%q: %d, %d repositories in %s; want %d", q, status, got, body, want)
+		}
+	}
+}
+
 // Deliveries go to the webhooks that want them, under the names of Gitea, and
 // are signed.
 func TestGiteaDeliveries(t *testing.T) {

@@ -71,10 +71,13 @@ func (f *Forge) giteaSearch(r *Request) {
 }
 
 // giteaNamed reports whether a repository's name, without its owner's, has one
-// of the keywords in it.
+// of the keywords in it; a keyword with a slash is a part of both.
 func giteaNamed(name, keywords string) bool {
-	_, name, _ = strings.Cut(strings.ToLower(name), "/")
-	return keywords == "" || slices.ContainsFunc(strings.Split(strings.ToLower(keywords), ","), func(word string) bool { return strings.Contains(name, word) })
+	owner, name, _ := strings.Cut(strings.ToLower(name), "/")
+	return keywords == "" || slices.ContainsFunc(strings.Split(strings.ToLower(keywords), ","), func(word string) bool {
+		of, part, both := strings.Cut(word, "/")
+		return strings.Contains(name, word) || both && strings.Contains(owner, of) && strings.Contains(name, part)
+	})
 }
 
 // giteaOwn lists what the caller owns or contributes to.
