@@ -148,7 +148,7 @@ func TestGiteaDeliveries(t *testing.T) {
 	}
 	f.Push(t, "acme/orders", "main", "old", "abc", "Pay", "pay.go")
 	f.PullRequestEvent(t, "acme/orders", 7, "opened")
-	f.PullRequestEvent(t, "acme/orders", 7, "synchronized")
+	f.PullRequestEvent(t, "acme/orders", 7, "synchronize")
 	f.Comment(t, "acme/orders", 7, "alice", "/test")
 	want := []string{"push push ", "pull_request pull_request opened", "pull_request pull_request_sync synchronized", "issue_comment pull_request_comment created"}
 	if !slices.Equal(said, want) {

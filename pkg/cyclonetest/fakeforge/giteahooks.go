@@ -148,9 +148,14 @@ func (g *Gitea) Push(t testing.TB, repository, branch, before, after, message st
 }
 
 // PullRequestEvent delivers what happened to a pull request: "opened",
-// "synchronized", "closed".
+// "synchronized", "closed". GitHub's "synchronize" does too, for tests that are
+// about all forges.
 func (g *Gitea) PullRequestEvent(t testing.TB, repository string, number int, action string) []Delivered {
 	t.Helper()
+	event := "pull_request"
+	if action == "synchronize" || action == "synchronized" {
+		event, action = "pull_request_sync", "synchronized"
+	}
 	var payload map[string]any
 	g.Change(repository, func(r *Repository) {
 		if p := r.pull(number); p != nil {
@@ -162,10 +167,6 @@ func (g *Gitea) PullRequestEvent(t testing.TB, repository string, number int, ac
 	})
 	if payload == nil {
 		t.Fatalf("%s has no pull request %d", repository, number)
-	}
-	event := "pull_request"
-	if action == "synchronized" {
-		event = "pull_request_sync"
 	}
 	return g.tell(t, repository, event, payload)
 }
