@@ -16,7 +16,7 @@ import (
 var floors = map[string]int{
 	"pkg/cyclone": 0,
 
-	"pkg/cachedir": 1, "pkg/config": 1, "pkg/disk": 1, "pkg/junit": 1, "pkg/livelog": 1, "pkg/lead": 1, "pkg/logchunk": 1, "pkg/metrics": 1, "pkg/manifest": 1, "pkg/mask": 1, "pkg/paging": 1, "pkg/patience": 1, "pkg/payload": 1, "pkg/schedule": 1, "pkg/rest": 1, "pkg/seal": 1, "pkg/sshagent": 1,
+	"pkg/cachedir": 1, "pkg/config": 1, "pkg/disk": 1, "pkg/junit": 1, "pkg/livelog": 1, "pkg/lead": 1, "pkg/logchunk": 1, "pkg/metrics": 1, "pkg/manifest": 1, "pkg/mask": 1, "pkg/pack": 1, "pkg/paging": 1, "pkg/patience": 1, "pkg/payload": 1, "pkg/schedule": 1, "pkg/rest": 1, "pkg/seal": 1, "pkg/sshagent": 1,
 	"api": 1,
 
 	"pkg/client": 2, "pkg/cron": 2, "pkg/poll": 2, "pkg/connect": 2, "pkg/deploy/kubernetes": 2, "pkg/dispatch": 2, "pkg/engine/docker": 2, "pkg/httpapi": 2,

@@ -13,9 +13,8 @@ import (
 	"strings"
 	"unicode/utf8"
 
-	"github.com/klauspost/compress/zstd"
-
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/pack"
 )
 
 // The names of the marks: what was seen, and when it was last compared to find
@@ -26,8 +25,6 @@ const (
 )
 
 const (
-	// plain is up to how many bytes what was seen is stored as it is.
-	plain = 4 << 10
 	// largest is the most bytes of a mark; the stores take 16 MiB in one piece.
 	largest = 12 << 20
 	// largestText is the most bytes that one is unpacked to.
@@ -84,15 +81,10 @@ func encode(seen *memory, limit int) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("write what was seen: %w", err)
 	}
-	if len(text) <= plain {
-		return text, nil
-	}
-	packer, err := zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1))
+	packed, _, err := pack.Pack(text)
 	if err != nil {
-		return nil, fmt.Errorf("pack what was seen: %w", err)
+		return nil, fmt.Errorf("write what was seen: %w", err)
 	}
-	defer func() { _ = packer.Close() }() // it writes nowhere
-	packed := packer.EncodeAll(text, nil)
 	if len(packed) > limit {
 		return nil, cyclone.Invalid("repository.url", "the repository has too many branches and tags to be looked at: %d", len(seen.Refs))
 	}
@@ -101,13 +93,9 @@ func encode(seen *memory, limit int) ([]byte, error) {
 
 func decode(value []byte) (*memory, error) {
 	if len(value) > 0 && value[0] != '{' {
-		unpacker, err := zstd.NewReader(nil, zstd.WithDecoderConcurrency(1), zstd.WithDecoderMaxMemory(largestText))
-		if err != nil {
-			return nil, fmt.Errorf("unpack: %w", err)
-		}
-		defer unpacker.Close()
-		if value, err = unpacker.DecodeAll(value, nil); err != nil {
-			return nil, fmt.Errorf("unpack: %w", err)
+		var err error
+		if value, err = pack.Unpack(value, largestText); err != nil {
+			return nil, err
 		}
 	}
 	seen := &memory{}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/pack"
 	"cyclone/pkg/paging"
 )
 
@@ -26,6 +27,10 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 	if err != nil {
 		return wrap(err, "create delivery %s", d.ID)
 	}
+	payload, packed, err := pack.Pack(d.Body)
+	if err != nil {
+		return wrap(err, "create delivery %s", d.ID)
+	}
 	err = s.db.write(ctx, func(t *tx) error {
 		n, err := t.exec(`INSERT INTO deliveries (project, scm, id, received, handled, due, parked, body, header)
 			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO NOTHING`,
@@ -34,7 +39,7 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 			return cyclone.Conflict("project %s has %s delivery %q already", d.Project, d.SCM, d.ID)
 		}
 		if err == nil {
-			_, err = t.exec("INSERT INTO payloads VALUES (last_insert_rowid(), ?)", d.Body)
+			_, err = t.exec("INSERT INTO payloads VALUES (last_insert_rowid(), ?, ?)", packed, payload)
 		}
 		return err
 	})
@@ -44,7 +49,7 @@ func (s *Deliveries) Create(ctx context.Context, d *cyclone.Delivery) error {
 // Find returns ErrNotFound when there is none.
 func (s *Deliveries) Find(ctx context.Context, project cyclone.ProjectName, scm string, id cyclone.DeliveryID) (*cyclone.Delivery, error) {
 	d, err := scanDelivery(s.db.row(ctx,
-		"SELECT body, header, payload FROM deliveries LEFT JOIN payloads ON delivery = seq WHERE project = ? AND scm = ? AND id = ?", project, scm, id))
+		"SELECT body, header, packed, payload FROM deliveries LEFT JOIN payloads ON delivery = seq WHERE project = ? AND scm = ? AND id = ?", project, scm, id))
 	if errors.Is(err, sql.ErrNoRows) {
 		return nil, cyclone.NotFound("project %s has no %s delivery %q", project, scm, id)
 	}
@@ -120,17 +125,27 @@ func scanBrief(row scanner) (brief, error) {
 // (or else ReceivedAt) is not after now, the longest due first, with Header and
 // Body, at most limit of them.
 func (s *Deliveries) Due(ctx context.Context, now time.Time, limit int) ([]*cyclone.Delivery, error) {
-	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, payload FROM deliveries INDEXED BY deliveries_due
+	found, err := all(ctx, s.db, scanDelivery, `SELECT body, header, packed, payload FROM deliveries INDEXED BY deliveries_due
 		LEFT JOIN payloads ON delivery = seq WHERE due IS NOT NULL AND due <= ? ORDER BY due, seq LIMIT ?`, now.UnixMilli(), paging.AtMost(limit))
 	return found, wrap(err, "list due deliveries")
 }
 
-// scanDelivery reads the columns body, header and payload.
+// largestBody is the most bytes that a packed body is unpacked to.
+const largestBody = 64 << 20
+
+// scanDelivery reads the columns body, header, packed and payload.
 func scanDelivery(row scanner) (*cyclone.Delivery, error) {
 	var body, header []byte
 	var d cyclone.Delivery
-	if err := row.Scan(&body, &header, &d.Body); err != nil {
+	var packed sql.NullBool
+	if err := row.Scan(&body, &header, &packed, &d.Body); err != nil {
 		return nil, err
+	}
+	if packed.Bool {
+		var err error
+		if d.Body, err = pack.Unpack(d.Body, largestBody); err != nil {
+			return nil, err
+		}
 	}
 	if err := json.Unmarshal(body, &d); err != nil {
 		return nil, err

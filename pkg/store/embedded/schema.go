@@ -137,8 +137,8 @@ ALTER TABLE projects ADD COLUMN cache_epoch INTEGER NOT NULL DEFAULT 0;
 // the bodies of deliveries apart from what changes: SQLite writes a row as a
 // whole, and a body may have many megabytes.
 const schema4 = `
-CREATE TABLE payloads (delivery INTEGER PRIMARY KEY, payload BLOB);
-INSERT INTO payloads SELECT seq, payload FROM deliveries;
+CREATE TABLE payloads (delivery INTEGER PRIMARY KEY, packed INTEGER NOT NULL, payload BLOB);
+INSERT INTO payloads SELECT seq, 0, payload FROM deliveries;
 ALTER TABLE deliveries DROP COLUMN payload;
 CREATE TRIGGER payloads_delete AFTER DELETE ON deliveries BEGIN
 	DELETE FROM payloads WHERE delivery = old.seq;

@@ -11,6 +11,7 @@ import (
 	"go.mongodb.org/mongo-driver/v2/mongo/options"
 
 	"cyclone/pkg/cyclone"
+	"cyclone/pkg/pack"
 	"cyclone/pkg/paging"
 )
 
@@ -26,13 +27,60 @@ type deliveryDoc struct {
 	State  state       `bson:"state"`
 	Due    *time.Time  `bson:"due,omitempty"`
 	Header http.Header `bson:"header"`
-	Body   []byte      `bson:"body"`
+	Body   body        `bson:"body"`
 	Write  string      `bson:"write"`
 }
 
 func (d deliveryDoc) value() *cyclone.Delivery {
 	d.Delivery.Header, d.Delivery.Body = d.Header, d.Body
 	return &d.Delivery
+}
+
+// body is what a webhook sent, stored small: a document takes 16 MiB, a webhook
+// may have 25.
+type body []byte
+
+const (
+	// packedBody is the subtype of a packed body, one of those for users.
+	packedBody = 0x80
+	// largestBody is the most bytes that one is unpacked to.
+	largestBody = 64 << 20
+)
+
+// MarshalBSONValue packs the body where that is worth it.
+func (b body) MarshalBSONValue() (byte, []byte, error) {
+	if b == nil {
+		return byte(bson.TypeNull), nil, nil
+	}
+	packed, ok, err := pack.Pack(b)
+	if err != nil {
+		return 0, nil, err
+	}
+	value := bson.Binary{Data: packed}
+	if ok {
+		value.Subtype = packedBody
+	}
+	kind, data, err := bson.MarshalValue(value)
+	return byte(kind), data, err
+}
+
+// UnmarshalBSONValue unpacks it.
+func (b *body) UnmarshalBSONValue(kind byte, data []byte) error {
+	var value bson.Binary
+	if bson.Type(kind) == bson.TypeNull {
+		*b = nil
+		return nil
+	}
+	if err := bson.UnmarshalValue(bson.Type(kind), data, &value); err != nil {
+		return err
+	}
+	*b = value.Data
+	if value.Subtype != packedBody {
+		return nil
+	}
+	plain, err := pack.Unpack(value.Data, largestBody)
+	*b = plain
+	return err
 }
 
 // state says what is to become of a delivery.
@@ -90,7 +138,7 @@ func (s *Deliveries) Replace(ctx context.Context, d *cyclone.Delivery) error {
 	update := bson.D{{Key: "$set", Value: bson.D{
 		{Key: "state", Value: st}, {Key: "due", Value: due}, {Key: "handledAt", Value: d.HandledAt},
 		{Key: "attempts", Value: d.Attempts}, {Key: "nextAt", Value: d.NextAt}, {Key: "parkedAt", Value: d.ParkedAt},
-		{Key: "kind", Value: d.Kind}, {Key: "events", Value: d.Events},
+		{Key: "kind", Value: d.Kind}, {Key: "ref", Value: d.Ref}, {Key: "commit", Value: d.Commit}, {Key: "events", Value: d.Events},
 		{Key: "ignored", Value: d.Ignored}, {Key: "error", Value: d.Error},
 	}}}
 	err := surely(ctx, func(ctx context.Context) error {

@@ -1,6 +1,8 @@
 package storetest
 
 import (
+	"bytes"
+	"crypto/rand"
 	"net/http"
 	"testing"
 	"time"
@@ -44,10 +46,30 @@ var deliveries = []clause{
 		now := at(5)
 		listed.HandledAt, listed.Events, listed.Ignored, listed.Error = &now, []cyclone.EventID{"a", "b"}, "ping", "broken"
 		listed.Attempts, listed.NextAt, listed.ParkedAt = 3, &now, &now
+		listed.Ref, listed.Commit = "refs/heads/main", "3f2a1b9"
 		must(t, s.Deliveries.Replace(t.Context(), listed))
 		want := stored(listed)
 		want.Header, want.Body = d.Header, d.Body
 		same(t, want, must1(s.Deliveries.Find(t.Context(), "orders", "github", "1"))(t), "delivery with its outcome")
+	}},
+	{"Bodies come back as they were, however large", func(t *testing.T, s Stores) {
+		noise := make([]byte, 3<<20)
+		must1(rand.Read(noise))(t)
+		for id, body := range map[string][]byte{
+			"small": []byte("{}"), "text": bytes.Repeat([]byte(`{"added":["src/main.go"]},`), 900_000), "noise": noise,
+		} {
+			d := delivery(id, 0)
+			d.Body = body
+			must(t, s.Deliveries.Create(t.Context(), d))
+			found := must1(s.Deliveries.Find(t.Context(), "orders", "github", d.ID))(t)
+			due := must1(s.Deliveries.Due(t.Context(), at(5), 10))(t)
+			if !bytes.Equal(found.Body, body) || len(due) != 1 || !bytes.Equal(due[0].Body, body) {
+				t.Errorf("%s: the body of %d bytes came back as %d", id, len(body), len(found.Body))
+			}
+			now := at(1)
+			found.HandledAt = &now
+			must(t, s.Deliveries.Replace(t.Context(), found))
+		}
 	}},
 	{"List is a project's, newest first, without header and body, and has pages", func(t *testing.T, s Stores) {
 		foreign := delivery("foreign", 0)
