@@ -18,6 +18,8 @@ if [ $# != 0 ]; then
   run "$@"
   exit
 fi
-mapfile -t packages < <(grep -rlx '//go:build e2e' --include='*_test.go' pkg cmd | xargs -n1 dirname | sort -u | grep -vx pkg/cyclonetest/chaos | sed 's|^|./|')
+mapfile -t packages < <(grep -rlx '//go:build e2e' --include='*_test.go' pkg cmd | xargs -n1 dirname | sort -u | grep -vxE 'pkg/cyclonetest/(chaos|e2e)' | sed 's|^|./|')
 run "${packages[@]}"
+# These wait for containers most of the time.
+run -parallel 3 ./pkg/cyclonetest/e2e
 run -v -run '^TestChaos$' ./pkg/cyclonetest/chaos # -v shows its tables and its seed
